@@ -1,0 +1,141 @@
+"""What all benchmarks share: interleaved timing, the facts of the machine, JSON lines."""
+
+import argparse
+import json
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+#: A repeat lasts at least this long, so that the clock's grain does not show.
+REPEAT_S = 0.02
+REPEATS = 9
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """The options that every benchmark has; the first line of `doc` is its question."""
+    made = argparse.ArgumentParser(
+        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS
+    )
+    made.add_argument("--quick", action="store_true", help="fewer sizes and repeats: a smoke test")
+    made.add_argument("--threads", type=int, default=None, help="torch's threads; default: as it is")
+    return made
+
+
+def calls_a_repeat(call: Callable[[], object], repeat_s: float) -> int:
+    """How many calls of `call` last `repeat_s`, from a warm one."""
+    call()
+    calls = 1
+    while True:
+        begin = time.perf_counter()
+        for _ in range(calls):
+            call()
+        took = time.perf_counter() - begin
+        if took >= repeat_s / 4:
+            return max(1, round(calls * repeat_s / took))
+        calls *= 4
+
+
+def interleaved(
+    cases: Mapping[str, Callable[[], object]], *, repeats: int = REPEATS, repeat_s: float = REPEAT_S
+) -> dict[str, list[float]]:
+    """Seconds a call, `repeats` of them for each case.
+
+    The cases take turns, and each turn begins with another case, so that a machine that slows
+    down or a neighbour that wakes up does so for all of them.
+    """
+    names = list(cases)
+    calls = {name: calls_a_repeat(cases[name], repeat_s) for name in names}
+    seconds: dict[str, list[float]] = {name: [] for name in names}
+    for repeat in range(repeats):
+        turn = repeat % len(names)
+        for name in [*names[turn:], *names[:turn]]:
+            call, n = cases[name], calls[name]
+            begin = time.perf_counter()
+            for _ in range(n):
+                call()
+            seconds[name].append((time.perf_counter() - begin) / n)
+    return seconds
+
+
+def spread(seconds: list[float], n: int) -> dict[str, float]:
+    """Minimum and median in nanoseconds an element, and in microseconds a call."""
+    low, mid = min(seconds), statistics.median(seconds)
+    return {
+        "min_ns_per_element": round(low * 1e9 / n, 4),
+        "median_ns_per_element": round(mid * 1e9 / n, 4),
+        "min_us": round(low * 1e6, 3),
+        "median_us": round(mid * 1e6, 3),
+        "repeats": len(seconds),
+    }
+
+
+def saved_bytes(call: Callable[[], torch.Tensor]) -> int:
+    """Bytes of the tensors that autograd saves for backward while `call` runs."""
+    kept: dict[int, int] = {}
+
+    def keep(x: torch.Tensor) -> torch.Tensor:
+        kept[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda x: x):
+        call()
+    return sum(kept.values())
+
+
+def _cpu_model() -> str:
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.machine()
+
+
+def _commit() -> str:
+    """Short hash of the checkout this file lies in; "+" behind it where files are changed."""
+    here = Path(__file__).parent
+    try:
+        known = _git(here, "rev-parse", "--short", "HEAD")
+        changed = _git(here, "status", "--porcelain")
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+    return f"{known}+" if changed else known
+
+
+def _git(here: Path, *command: str) -> str:
+    done = subprocess.run(
+        ["git", *command], cwd=here, capture_output=True, text=True, check=True, timeout=20
+    )
+    return done.stdout.strip()
+
+
+def facts() -> dict[str, Any]:
+    """What a reader needs to judge a number: machine, versions, commit."""
+    return {
+        "machine": {"cpu": _cpu_model(), "cores": os.cpu_count(), "system": platform.system()},
+        "versions": {
+            "dropkit": version("dropkit"),
+            "torch": torch.__version__,
+            "python": platform.python_version(),
+        },
+        "commit": _commit(),
+    }
+
+
+def emit(line: Mapping[str, Any]) -> None:
+    """One JSON line to stdout."""
+    print(json.dumps(line), flush=True)
+
+
+def say(text: str) -> None:
+    """One line for people, to stderr."""
+    print(text, file=sys.stderr, flush=True)

@@ -1,0 +1,56 @@
+/* The C core of dropkit: draw a mask and apply it.
+ *
+ * A mask is a pure function of (key, stream, element index); nothing is stored.
+ * The core allocates nothing, prints nothing and never aborts. The caller owns all memory.
+ */
+#ifndef DROPKIT_H
+#define DROPKIT_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#if defined(_WIN32)
+#define DK_API __declspec(dllexport)
+#else
+#define DK_API __attribute__((visibility("default")))
+#endif
+
+/* Raised with every change of a signature below; the binding refuses any other number. */
+#define DK_ABI 1
+
+enum dk_status {
+    DK_OK = 0,
+    DK_BAD_DTYPE = 1,
+    DK_BAD_THRESHOLD = 2,
+    DK_UNKNOWN_ISA = 3,
+    DK_ABSENT_ISA = 4
+};
+
+enum dk_dtype { DK_F32 = 0, DK_F64 = 1, DK_BF16 = 2, DK_F16 = 3, DK_DTYPES = 4 };
+
+DK_API int dk_abi(void);
+
+/* One Philox4x32-7 block (Salmon et al. 2011, SC'11). */
+DK_API void dk_philox(const uint32_t counter[4], const uint32_t key[2], uint32_t out[4]);
+
+/* The instruction sets this build knows, widest first; NULL ends the list. */
+DK_API const char *dk_isa_name(size_t index);
+DK_API int dk_isa_usable(size_t index);
+DK_API const char *dk_isa_active(void);
+/* Use exactly this one from now on, in every thread. */
+DK_API enum dk_status dk_isa_force(const char *name);
+
+/* y[r, c] = keep ? x[r, c] * scale : +0, for a contiguous (rows, inner) tensor.
+ *
+ * keep:   the halfword of element row_index(r) * row_stride + column_offset + c is >= threshold;
+ *         row_index(r) is row_ids[r], or first_row + r where row_ids is NULL. Sums wrap at 2^64.
+ * threshold: drop rate times 65536, 0..65536.
+ * x == y is allowed; any other overlap is not.
+ * threads: at most so many, the calling one included; the result does not depend on it.
+ */
+DK_API enum dk_status dk_dropout(int dtype, const void *x, void *y, size_t rows, size_t inner,
+                                 const int64_t *row_ids, uint64_t first_row, uint64_t row_stride,
+                                 uint64_t column_offset, uint64_t key, uint64_t stream,
+                                 uint32_t threshold, double scale, int threads);
+
+#endif

@@ -1,0 +1,21 @@
+"""Dropout for PyTorch that people can trust."""
+
+from dropkit import errors, functional, nn
+from dropkit.core.address import Address
+from dropkit.core.naming import masks_at
+from dropkit.core.rate import effective_rate
+from dropkit.sites.find import Site, find_sites
+from dropkit.sites.rates import set_rates
+
+__all__ = [
+    "Address",
+    "Site",
+    "effective_rate",
+    "errors",
+    "find_sites",
+    "functional",
+    "masks_at",
+    "nn",
+    "set_rates",
+]
+__version__ = "0.1.0"

@@ -1,0 +1,40 @@
+"""All commands, by name."""
+
+from typing import Annotated
+
+import typer
+
+import dropkit
+from dropkit.cli.demo import demo
+from dropkit.cli.doctor import doctor
+
+app = typer.Typer(
+    name="dropkit",
+    help="Dropout for PyTorch that people can trust: is it wired up right, does it help, "
+    "and what does it cost?",
+    epilog="Begin with: dropkit demo",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command()(demo)
+app.command()(doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"dropkit {dropkit.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def dropkit_command(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Dropout for PyTorch that people can trust."""
+    del version

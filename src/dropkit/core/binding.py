@@ -1,0 +1,176 @@
+"""The C core through ctypes: found, checked and called here, and nowhere else."""
+
+import ctypes
+import os
+import sys
+from ctypes import c_char_p, c_double, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+import dropkit.core
+from dropkit.core.place import Place
+from dropkit.errors import CoreError
+
+ABI = 1
+ISA_VARIABLE = "DROPKIT_ISA"
+#: The name under which DROPKIT_ISA asks for the slow twin.
+REFERENCE = "reference"
+
+_DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+
+#: name: (result, arguments); the only copy of the C header in Python.
+_SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
+    "dk_abi": (c_int, []),
+    "dk_philox": (None, [c_void_p, c_void_p, c_void_p]),
+    "dk_isa_name": (c_char_p, [c_size_t]),
+    "dk_isa_usable": (c_int, [c_size_t]),
+    "dk_isa_active": (c_char_p, []),
+    "dk_isa_force": (c_int, [c_char_p]),
+    "dk_dropout": (
+        c_int,
+        [
+            *(c_int, c_void_p, c_void_p, c_size_t, c_size_t),  # dtype, x, y, rows, inner
+            *(
+                c_void_p,
+                c_uint64,
+                c_uint64,
+                c_uint64,
+            ),  # row_ids, first_row, row_stride, column_offset
+            *(
+                c_uint64,
+                c_uint64,
+                c_uint32,
+                c_double,
+                c_int,
+            ),  # key, stream, threshold, scale, threads
+        ],
+    ),
+}
+
+
+class Core:
+    """The loaded C library."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        library = ctypes.CDLL(str(path))  # releases the GIL during every call
+        for name, (result, arguments) in _SIGNATURES.items():
+            function = getattr(library, name)
+            function.restype, function.argtypes = result, arguments
+        self._library = library
+        self._dropout = library.dk_dropout
+        found = library.dk_abi()
+        if found != ABI:
+            raise CoreError(f"it has ABI {found}, this package needs {ABI}")
+
+    def isas(self) -> dict[str, bool]:
+        """The instruction sets this build knows, widest first, and whether each can run here."""
+        known: dict[str, bool] = {}
+        while (name := self._library.dk_isa_name(len(known))) is not None:
+            known[name.decode()] = bool(self._library.dk_isa_usable(len(known)))
+        return known
+
+    @property
+    def isa(self) -> str:
+        """The instruction set in use."""
+        return str(self._library.dk_isa_active().decode())
+
+    def force(self, isa: str) -> None:
+        """Use exactly this instruction set from now on.
+
+        Raises:
+            CoreError: This build does not know it, or this machine cannot run it.
+        """
+        if self._library.dk_isa_force(isa.encode()) != 0:
+            usable = [name for name, can_run in self.isas().items() if can_run]
+            choices = ", ".join([*usable, REFERENCE])
+            raise CoreError(
+                f"`{ISA_VARIABLE}` must be an instruction set of this machine ({choices}); "
+                f"got {isa!r}. Unset it to let dropkit choose."
+            )
+
+    def philox(self, counter: tuple[int, ...], key: tuple[int, ...]) -> tuple[int, ...]:
+        """One Philox block: the core's own answer to the known answers."""
+        out = (c_uint32 * 4)()
+        self._library.dk_philox((c_uint32 * 4)(*counter), (c_uint32 * 2)(*key), out)
+        return tuple(out)
+
+    def dropout(
+        self,
+        x: Tensor,
+        y: Tensor,
+        key: int,
+        stream: int,
+        threshold: int,
+        scale: float,
+        place: Place,
+    ) -> None:
+        """Write ``where(keep, x * scale, 0)`` to `y`; both contiguous, on the CPU, of one dtype."""
+        rows = place.rows
+        status = self._dropout(
+            _DTYPES[x.dtype],
+            x.data_ptr(),
+            y.data_ptr(),
+            rows,
+            x.numel() // rows if rows else 0,
+            None if place.row_ids is None else place.row_ids.data_ptr(),
+            place.first_row,
+            place.row_stride,
+            place.column_offset,
+            key,
+            stream,
+            threshold,
+            scale,
+            torch.get_num_threads(),
+        )
+        if status != 0:
+            raise CoreError(
+                f"the C core refused a call with status {status}: this is a fault in dropkit."
+            )
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What loading the core came to.
+
+    Attributes:
+        core: The core, or None where the slow twin serves.
+        why_not: One sentence on why there is no core; empty where there is one.
+    """
+
+    core: Core | None
+    why_not: str = ""
+
+
+def _library_name() -> str:
+    suffix = {"darwin": "dylib", "win32": "dll"}.get(sys.platform, "so")
+    return f"libdropkit_core.{suffix}"
+
+
+def _load() -> Loaded:
+    wanted = os.environ.get(ISA_VARIABLE, "")
+    if wanted == REFERENCE:
+        return Loaded(None, f"{ISA_VARIABLE}={REFERENCE} asks for the slow twin.")
+    # An editable install has two folders: the sources, and what was built.
+    folders = [Path(folder) for folder in dropkit.core.__path__]
+    found = [path for folder in folders if (path := folder / _library_name()).is_file()]
+    if not found:
+        why_not = "it was not built: no C compiler was found when dropkit was installed."
+        loaded = Loaded(None, why_not)
+    else:
+        try:
+            loaded = Loaded(Core(found[0]))
+        except (OSError, AttributeError, CoreError) as error:
+            loaded = Loaded(None, f"{found[0]} cannot be used: {error}.")
+    if wanted:
+        if loaded.core is None:
+            raise CoreError(f"{ISA_VARIABLE}={wanted!r} needs the C core, but {loaded.why_not}")
+        loaded.core.force(wanted)
+    return loaded
+
+
+LOADED = _load()

@@ -1,0 +1,58 @@
+"""Every error and warning that dropkit raises, on one page.
+
+Form: *`param` must RULE; got VALUE at site SITE. NEXT STEP.* Each leaf also inherits
+the builtin that a caller would catch.
+"""
+
+__all__ = [
+    "AddressError",
+    "CoreError",
+    "CoreWarning",
+    "DataError",
+    "DkError",
+    "DtypeError",
+    "MissingExtraError",
+    "OptionError",
+    "RateError",
+    "SiteError",
+]
+
+
+class DkError(Exception):
+    """Root of all errors that dropkit raises on purpose."""
+
+
+class RateError(DkError, ValueError):
+    """A drop rate outside [0, 1]."""
+
+
+class AddressError(DkError, ValueError):
+    """A seed, a part of an address or a row that cannot name a mask."""
+
+
+class DtypeError(DkError, TypeError):
+    """A tensor of a kind that dropout has no kernel for."""
+
+
+class OptionError(DkError, ValueError):
+    """An argument outside the values it may take."""
+
+
+class SiteError(DkError, LookupError):
+    """A pattern or a name that no dropout site matches."""
+
+
+class DataError(DkError, ValueError):
+    """A data file that cannot be read as the data it should be."""
+
+
+class CoreError(DkError, RuntimeError):
+    """The C core was asked for something that it cannot do on this machine."""
+
+
+class MissingExtraError(DkError, ImportError):
+    """A feature whose optional packages are not installed."""
+
+
+class CoreWarning(RuntimeWarning):
+    """The C core is absent; the slow twin draws the same bits instead."""

@@ -1,0 +1,5 @@
+"""Pure functions on tensors."""
+
+from dropkit.functional._dropout import dropout
+
+__all__ = ["dropout"]

@@ -1,0 +1,96 @@
+"""Dropout as a function."""
+
+from typing import Literal, get_args
+
+from torch import Tensor, nn
+
+from dropkit.core import ops
+from dropkit.core.address import Address
+from dropkit.core.naming import Draw, draw
+from dropkit.core.rate import STEPS, scale_from_threshold, threshold_from_rate
+from dropkit.errors import OptionError
+
+Mode = Literal["inverted", "vanilla"]
+
+_NO_MASK = Draw(0, 0)  # where everything is dropped, no bit is read
+
+
+def check_mode(mode: str) -> None:
+    """Raise OptionError unless `mode` is one that dropout has."""
+    if mode not in get_args(Mode):
+        known = " or ".join(repr(known) for known in get_args(Mode))
+        raise OptionError(f"`mode` must be {known}; got {mode!r}.")
+
+
+def dropout(
+    x: Tensor,
+    p: float = 0.5,
+    training: bool = True,
+    inplace: bool = False,
+    *,
+    address: Address | None = None,
+    mode: Mode = "inverted",
+) -> Tensor:
+    """Zero each element with chance `p` and scale the others by ``1 / (1 - p)``.
+
+    Args:
+        x: ``(*)`` float32, float64, bfloat16 or float16; any device, any strides.
+        p: Drop rate in [0, 1]; a share, not a percentage. Rounded to a multiple of 2**-16.
+        training: False returns `x` itself.
+        inplace: Also write the result to `x`, and return `x`.
+        address: Names the mask; equal (address, shape) give equal masks on every machine.
+            None draws one: from the open `dropkit.masks_at` block, else from torch's default
+            CPU generator, so that ``torch.manual_seed`` governs.
+        mode: ``"inverted"`` as above. ``"vanilla"`` is the original form: the kept elements are
+            left as they are in training, and all are multiplied by ``1 - p`` otherwise.
+
+    Returns:
+        Same shape, dtype, device and memory format as `x`. Where nothing is to be done
+        (`p` is 0, or not `training` unless vanilla) it is the very same tensor object. Dropped
+        elements are +0 whatever they were, and so are their gradients. The mask is not stored:
+        backward draws it again.
+
+    Raises:
+        RateError: `p` is outside [0, 1] or nan.
+        DtypeError: `x` is not of a floating type that has a kernel.
+        OptionError: `mode` is neither.
+
+    Source:
+        Srivastava et al. 2014, JMLR 15. Bits: Philox4x32-7, Salmon et al. 2011, SC'11.
+
+    >>> dropout(torch.ones(6), 0.5, address=Address.from_seed(1))
+    tensor([2., 2., 0., 0., 0., 2.])
+    """
+    return apply_dropout(x, p, training, inplace, address=address, mode=mode)
+
+
+def apply_dropout(
+    x: Tensor,
+    p: float,
+    training: bool,
+    inplace: bool,
+    *,
+    address: Address | None,
+    mode: Mode,
+    site: nn.Module | None = None,
+) -> Tensor:
+    """`dropout`, called at `site`."""
+    threshold = threshold_from_rate(p)
+    check_mode(mode)
+    if threshold == 0 or (not training and mode == "inverted"):
+        return x
+    ops.check_dtype(x)
+    if threshold == STEPS:
+        out = _masked(x, _NO_MASK, threshold, 1.0)
+    elif not training:
+        out = x * ((STEPS - threshold) / STEPS)
+    else:
+        mask = draw(x, site) if address is None else Draw(address.key, address.stream)
+        out = _masked(
+            x, mask, threshold, 1.0 if mode == "vanilla" else scale_from_threshold(threshold)
+        )
+    return x.copy_(out) if inplace else out
+
+
+def _masked(x: Tensor, mask: Draw, threshold: int, scale: float) -> Tensor:
+    return ops.dropout(x, mask.key, mask.stream, threshold, scale, mask.place)

@@ -1,0 +1,1 @@
+"""Designed, paired experiments: what dropout does to a model, and how sure that is."""
