@@ -78,7 +78,7 @@ class Address:
             AddressError: `part` is neither.
 
         >>> Address.from_seed(7).fold("encoder.drop").fold(0)
-        Address(key=0xfd57cbce07fbbc84, stream=0x96e4e8c1a41a7a1d)
+        Address(key=0x1993ab92381139b6, stream=0xa81b4fffa06b2f9d)
         """
         if not isinstance(part, str):
             return _mixed(self, _NUMBER, as_u64(part, "part"))

@@ -59,7 +59,7 @@ def dropout(
         Srivastava et al. 2014, JMLR 15. Bits: Philox4x32-7, Salmon et al. 2011, SC'11.
 
     >>> dropout(torch.ones(6), 0.5, address=Address.from_seed(1))
-    tensor([2., 2., 0., 0., 0., 2.])
+    tensor([2., 2., 2., 0., 2., 0.])
     """
     return apply_dropout(x, p, training, inplace, address=address, mode=mode)
 
