@@ -23,10 +23,14 @@ REPEATS = 9
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """The options that every benchmark has; the first line of `doc` is its question."""
     made = argparse.ArgumentParser(
-        description=doc, formatter_class=argparse.RawDescriptionHelpFormatter, usage=argparse.SUPPRESS
+        description=doc,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage=argparse.SUPPRESS,
     )
     made.add_argument("--quick", action="store_true", help="fewer sizes and repeats: a smoke test")
-    made.add_argument("--threads", type=int, default=None, help="torch's threads; default: as it is")
+    made.add_argument(
+        "--threads", type=int, default=None, help="torch's threads; default: as it is"
+    )
     return made
 
 

@@ -14,7 +14,6 @@ from typing import Any
 
 import _measure as measure
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import dropkit
@@ -36,7 +35,7 @@ def _forward(x: Tensor) -> Cases:
     return {
         "dropkit": lambda: dropkit.functional.dropout(x, RATE, address=ADDRESS),
         "dropkit ambient": lambda: dropkit.functional.dropout(x, RATE),
-        "torch": lambda: F.dropout(x, RATE),
+        "torch": lambda: torch.nn.functional.dropout(x, RATE),
         "clone": x.clone,
         "copy": lambda: y.copy_(x),
     }
@@ -53,7 +52,7 @@ def _backward(x: Tensor) -> Cases:
 
     return {
         "dropkit": backward_of(lambda x: dropkit.functional.dropout(x, RATE, address=ADDRESS)),
-        "torch": backward_of(lambda x: F.dropout(x, RATE)),
+        "torch": backward_of(lambda x: torch.nn.functional.dropout(x, RATE)),
         "identity": backward_of(lambda x: x.clone()),  # what autograd itself costs
         "clone": gradient.clone,
         "copy": lambda: y.copy_(gradient),
@@ -66,7 +65,7 @@ def _saved(x: Tensor) -> dict[str, int]:
         "dropkit": measure.saved_bytes(
             lambda: dropkit.functional.dropout(leaf, RATE, address=ADDRESS)
         ),
-        "torch": measure.saved_bytes(lambda: F.dropout(leaf, RATE)),
+        "torch": measure.saved_bytes(lambda: torch.nn.functional.dropout(leaf, RATE)),
     }
 
 

@@ -112,7 +112,7 @@ def core_draw() -> Draw:
     """Draw with the C core: forces an instruction set and a thread count, and restores both."""
     core = LOADED.core
 
-    def draw(  # noqa: PLR0913 - the C signature
+    def draw(
         isa: str,
         threads: int,
         x: Tensor,
@@ -180,7 +180,7 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
 
 @pytest.fixture
 def two_threads() -> Iterator[None]:
-    """torch may use two threads during this test."""
+    """Let torch use two threads during this test."""
     before = torch.get_num_threads()
     torch.set_num_threads(2)
     yield

@@ -44,7 +44,9 @@ def test_all_is_complete() -> None:
         for name, value in vars(dropkit).items()
         if not name.startswith("_") and not isinstance(value, types.ModuleType)
     }
-    modules = {name for name in dropkit.__all__ if isinstance(getattr(dropkit, name), types.ModuleType)}
+    modules = {
+        name for name in dropkit.__all__ if isinstance(getattr(dropkit, name), types.ModuleType)
+    }
     assert set(dropkit.__all__) == public | modules
 
 
@@ -99,8 +101,10 @@ def test_every_room_is_listed() -> None:
 
 
 def test_files_outside_rooms() -> None:
-    """Outside the rooms lie the public names and the errors only."""
-    assert {"__init__.py", "errors.py"} == {file.name for file in FILES if not _room(file)}
+    """Outside the rooms lie the public names, the errors and ``python -m dropkit`` only."""
+    assert {"__init__.py", "__main__.py", "errors.py"} == {
+        file.name for file in FILES if not _room(file)
+    }
 
 
 @pytest.mark.parametrize("file", FILES, ids=[str(file.relative_to(PACKAGE)) for file in FILES])
@@ -136,12 +140,14 @@ def test_import_check_can_fail(room: str, line: str, is_wrong: bool) -> None:
     assert is_wrong == bool(_wrong_imports(PACKAGE / room / "file.py", line))
 
 
-
 def test_only_binding_loads_c() -> None:
     """Only `core/binding.py` imports ctypes."""
     users = [
         str(file.relative_to(PACKAGE))
         for file in FILES
-        if any(name.split(".")[0] == "ctypes" for name in _imported(file, file.read_text(encoding="utf-8")))
+        if any(
+            name.split(".")[0] == "ctypes"
+            for name in _imported(file, file.read_text(encoding="utf-8"))
+        )
     ]
     assert ["core/binding.py"] == users

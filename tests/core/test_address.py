@@ -113,7 +113,7 @@ def test_immutable(name: str) -> None:
 
 @pytest.mark.parametrize("number", [np.int64(5), np.uint64(5), np.uint8(5), True + 4])
 def test_whole_numbers_of_any_kind(number: int) -> None:
-    """numpy's integers are whole numbers, and are held as plain ints."""
+    """Integers of numpy's are whole numbers, and are held as plain ints."""
     address = Address(number, number)
     assert Address(5, 5).fold(5) == address.fold(number)
     assert int is type(address.key)

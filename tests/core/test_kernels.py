@@ -46,7 +46,7 @@ def _run_of(n: int, first: int) -> Place:
     threads=st.sampled_from([1, 2]),
 )
 @settings(max_examples=300)
-def test_equals_the_twin(  # noqa: PLR0913 - the space of one call
+def test_equals_the_twin(
     core_draw: Draw,
     twin_draw: Draw,
     bits: Bits,
@@ -81,7 +81,7 @@ def test_edges(
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("threads", [1, 2, 5])
 @pytest.mark.parametrize("first", [0, 3, (1 << 35) - CHUNK - 100])
-def test_several_chunks(  # noqa: PLR0913
+def test_several_chunks(
     core_draw: Draw, twin_draw: Draw, isa: str, dtype: torch.dtype, threads: int, first: int
 ) -> None:
     """A tensor that several threads share is the twin's."""
@@ -92,7 +92,7 @@ def test_several_chunks(  # noqa: PLR0913
 
 @given(n=st.integers(1, 300), cut=st.integers(0, 300), first=FIRSTS, key=U64)
 @settings(max_examples=50)
-def test_chunks_joined_are_the_whole(  # noqa: PLR0913
+def test_chunks_joined_are_the_whole(
     core_draw: Draw, isa: str, n: int, cut: int, first: int, key: int
 ) -> None:
     """Two runs side by side draw what one long run draws."""
@@ -118,7 +118,7 @@ def test_rates_are_nested(core_draw: Draw, isa: str, low: int, high: int, key: i
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("offset", range(9))
-def test_any_alignment(  # noqa: PLR0913
+def test_any_alignment(
     core_draw: Draw, twin_draw: Draw, bits: Bits, isa: str, dtype: torch.dtype, offset: int
 ) -> None:
     """Tensors may begin at any element of their storage, input and output apart."""

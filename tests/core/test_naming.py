@@ -150,7 +150,7 @@ def test_after_the_block() -> None:
     torch.manual_seed(4)
     ambient = _drawn()
     torch.manual_seed(4)
-    with pytest.raises(RuntimeError, match="^inside$"), masks_at(seed=1):
+    with pytest.raises(RuntimeError, match=r"^inside$"), masks_at(seed=1):
         raise RuntimeError("inside")
     assert ambient == _drawn()
 

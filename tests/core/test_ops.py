@@ -36,7 +36,7 @@ def _layouts(dtype: torch.dtype) -> list[Tensor]:
 @pytest.mark.parametrize("layout", range(8))
 @pytest.mark.parametrize("has_grad", [False, True])
 def test_opcheck(dtype: torch.dtype, layout: int, has_grad: bool) -> None:
-    """torch's own examination of an operator passes for each dtype and layout."""
+    """The examination that torch has for operators passes for each dtype and layout."""
     x = _layouts(dtype)[layout].detach().requires_grad_(has_grad)
     torch.library.opcheck(OP, (x, 5, -6, *HALF))
 

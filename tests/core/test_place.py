@@ -24,7 +24,7 @@ def whole(twin_draw: Draw) -> Tensor:
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("first", "rows"), [(0, 12), (0, 5), (5, 7), (11, 1), (3, 0)])
-def test_row_shard(  # noqa: PLR0913
+def test_row_shard(
     core_draw: Draw, whole: Tensor, isa: str, dtype: torch.dtype, first: int, rows: int
 ) -> None:
     """Rows from `first_row` on are that slice of the whole."""
@@ -35,7 +35,7 @@ def test_row_shard(  # noqa: PLR0913
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("begin", "end"), [(0, 35), (0, 8), (8, 35), (13, 14), (34, 35)])
-def test_column_shard(  # noqa: PLR0913
+def test_column_shard(
     core_draw: Draw, whole: Tensor, isa: str, dtype: torch.dtype, begin: int, end: int
 ) -> None:
     """Columns from `column_offset` on are that slice of the whole."""
@@ -63,7 +63,7 @@ def test_rows_by_id(core_draw: Draw, whole: Tensor, isa: str, threads: int, ids:
     threads=st.sampled_from([1, 2]),
 )
 @settings(max_examples=150)
-def test_any_place_is_the_twins(  # noqa: PLR0913
+def test_any_place_is_the_twins(
     core_draw: Draw,
     twin_draw: Draw,
     isa: str,

@@ -37,7 +37,7 @@ def test_after_a_block() -> None:
 def test_after_an_error() -> None:
     """A block that ends in an error leaves nothing behind."""
     before = _state()
-    with pytest.raises(RuntimeError, match="^inside$"), masks_at(seed=1):
+    with pytest.raises(RuntimeError, match=r"^inside$"), masks_at(seed=1):
         raise RuntimeError("inside")
     assert before == _state()
 

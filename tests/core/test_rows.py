@@ -138,10 +138,12 @@ def test_bad_rows(rows: Any, shown: str) -> None:
 @pytest.mark.parametrize("rows", [1.5, "ab", [[1], [2, 3]], torch.tensor([True, False])])
 def test_nonsense_rows(rows: Any) -> None:
     """Anything else is an AddressError that begins with the rule, not an error of torch's."""
-    with pytest.raises(AddressError, match="^`rows` must be a first index, or one whole number an"):
+    with pytest.raises(
+        AddressError, match=r"^`rows` must be a first index, or one whole number an"
+    ):
         masks_at(seed=1, rows=rows)
 
 
 def test_first_index_of_numpys() -> None:
-    """numpy's integers are whole numbers here too."""
+    """Integers of numpy's are whole numbers here too."""
     assert torch.equal(_masks(3, 4, 9), _masks(3, np.int64(4), 9))

@@ -16,7 +16,6 @@ ADDRESS = Address.from_seed(1).fold("functional")
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 
 
-
 @pytest.mark.parametrize(
     "how",
     [

@@ -45,8 +45,8 @@ def test_helps_at_the_best_rate() -> None:
     assert verdict.effect is not None
     assert verdict.effect.value == pytest.approx(-0.5)
     assert verdict.sentence.startswith(
-        "Dropout helps: high changes the loss of none by -0.500 (95% interval allowing for "
-        "the 2 dropout arms looked at: "
+        "Dropout helps: the loss of high lies 0.500 below that of none (95% interval allowing "
+        "for the 2 dropout arms looked at: "
     )
 
 

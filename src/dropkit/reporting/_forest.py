@@ -1,74 +1,17 @@
-"""The picture of paired differences: a row for each arm, drawn along one axis.
+"""The picture of paired differences: a row for each arm, drawn along one axis."""
 
-Across, places are percentages of the width, so that the picture fits any screen while its
-letters keep their size. Down, they are pixels.
-"""
-
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dropkit.reporting import _wording as wording
+from dropkit.reporting._forest_row import ROW_HEIGHT, ForestRow, complete_replicates, view_row
 from dropkit.reporting._scales import Scale, Tick, decimals_between, round_values, span_of
-from dropkit.studies.result import Difference, StudyResult
-from dropkit.studies.statistics import Estimate
+from dropkit.studies.result import StudyResult
 
-_HEAD, _ROW, _FOOT = 40, 68, 52
-_BAR_Y, _DOTS_Y, _DOTS_REACH = 32, 50, 4.0
+_HEAD, _FOOT = 40, 52
 #: An interval widens the picture by at most this many times what pairs and margin need, on each
 #: side; wider ones are cut: two replicates give some beside which nothing else can be told apart.
 _WIDEST = 1.2
-
-
-@dataclass(frozen=True)
-class Dot:
-    """One pair of one arm: `x` in percent, `y` in pixels, and what it says."""
-
-    x: float
-    y: float
-    label: str
-
-
-@dataclass(frozen=True)
-class Bar:
-    """An interval from `start` to `end` in percent; an open end runs on beyond the picture."""
-
-    start: float
-    end: float
-    is_open_left: bool
-    is_open_right: bool
-    label: str
-
-
-@dataclass(frozen=True)
-class ForestRow:
-    """One arm against the baseline.
-
-    Attributes:
-        name: The arm's.
-        series: CSS class of its colour.
-        y: Height of its intervals, in pixels.
-        top: Where the row begins, in pixels.
-        mean: Place of the mean in percent; None where there is no pair.
-        value: The mean in words.
-        ends: Its interval in words.
-        interval: For this arm alone; None where it has no ends.
-        jointly: For all arms of the verdict at once; None where there is none.
-        elsewhere: Like `jointly`, for another data set of this kind; None where there is none.
-        dots: A pair each.
-    """
-
-    name: str
-    series: str
-    y: int
-    top: int
-    mean: float | None
-    value: str
-    ends: str
-    interval: Bar | None
-    jointly: Bar | None
-    elsewhere: Bar | None
-    dots: tuple[Dot, ...]
 
 
 @dataclass(frozen=True)
@@ -132,10 +75,17 @@ def view_forest(result: StudyResult, series: dict[str, str], decimals: int) -> F
         return None
     replicates = complete_replicates(result)
     rows = tuple(
-        _row(difference, series[difference.arm], index, scale, replicates, decimals)
+        view_row(
+            difference,
+            series=series[difference.arm],
+            top=_HEAD + ROW_HEIGHT * index,
+            scale=scale,
+            replicates=replicates,
+            decimals=decimals,
+        )
         for index, difference in enumerate(result.differences)
     )
-    bottom = _HEAD + _ROW * len(rows)
+    bottom = _HEAD + ROW_HEIGHT * len(rows)
     values = round_values(scale.low, scale.high)
     tick_decimals = decimals_between(values)
     metric = wording.readable(result.metric)
@@ -156,21 +106,11 @@ def view_forest(result: StudyResult, series: dict[str, str], decimals: int) -> F
         has_jointly=any(row.jointly is not None for row in rows),
         has_elsewhere=any(row.elsewhere is not None for row in rows),
         head=_HEAD,
-        row_height=_ROW,
+        row_height=ROW_HEIGHT,
         bottom=bottom,
         height=bottom + _FOOT,
         remarks=_remarks(rows),
     )
-
-
-def complete_replicates(result: StudyResult) -> list[int]:
-    """Numbers of the replicates that every arm finished, in order."""
-    finished: dict[int, set[str]] = {}
-    for trial in result.trials:
-        if trial.error is None:
-            finished.setdefault(trial.replicate, set()).add(trial.arm)
-    arms = {arm.arm.name for arm in result.arms}
-    return sorted(replicate for replicate, names in finished.items() if names >= arms)
 
 
 def _scale(result: StudyResult) -> Scale | None:
@@ -189,64 +129,6 @@ def _scale(result: StudyResult) -> Scale | None:
     low, high = min([low, *ends]), max([high, *ends])
     room = 0.04 * (high - low)
     return Scale(low - room, high + room, 1.0, 99.0)
-
-
-def _row(
-    difference: Difference,
-    series: str,
-    index: int,
-    scale: Scale,
-    replicates: Sequence[int],
-    decimals: int,
-) -> ForestRow:
-    top = _HEAD + _ROW * index
-    estimate = difference.estimate
-    is_known = math.isfinite(estimate.value)
-    return ForestRow(
-        name=difference.arm,
-        series=series,
-        y=top + _BAR_Y,
-        top=top,
-        mean=scale.place(estimate.value) if is_known else None,
-        value=wording.signed(estimate.value, decimals),
-        ends=wording.interval(estimate, decimals),
-        interval=_bar(estimate, scale, decimals, f"{difference.arm}, alone"),
-        jointly=_bar(difference.jointly, scale, decimals, f"{difference.arm}, all arms at once"),
-        elsewhere=_bar(difference.elsewhere, scale, decimals, f"{difference.arm}, other data"),
-        dots=_dots(difference, top, scale, replicates, decimals),
-    )
-
-
-def _bar(estimate: Estimate | None, scale: Scale, decimals: int, name: str) -> Bar | None:
-    if estimate is None or math.isinf(estimate.low) or math.isinf(estimate.high):
-        return None
-    if math.isnan(estimate.low) or math.isnan(estimate.high):
-        return None
-    return Bar(
-        start=scale.place(estimate.low),
-        end=scale.place(estimate.high),
-        is_open_left=estimate.low < scale.low,
-        is_open_right=estimate.high > scale.high,
-        label=f"{name}: {wording.interval(estimate, decimals)}",
-    )
-
-
-def _dots(
-    difference: Difference, top: int, scale: Scale, replicates: Sequence[int], decimals: int
-) -> tuple[Dot, ...]:
-    n = len(difference.pairs)
-    # Without records of the trials the numbers are unknown, but the order is that of the pairs.
-    numbers = replicates if len(replicates) == n else range(n)
-    middle = (n - 1) / 2
-    return tuple(
-        Dot(
-            x=scale.place(pair),
-            y=round(top + _DOTS_Y + _DOTS_REACH * (index - middle) / (middle or 1.0), 2),
-            label=f"{difference.arm}, replicate {number}: {wording.signed(pair, decimals)}",
-        )
-        for index, (number, pair) in enumerate(zip(numbers, difference.pairs, strict=True))
-        if math.isfinite(pair)
-    )
 
 
 def _zero_note(zero: float, baseline: str) -> Note:

@@ -20,10 +20,10 @@ _STYLE: dict[Decision, str] = {
 
 #: Metric: heading and decimals; each is a column where the study measured it.
 _COLUMNS = {
-    "validation_loss": ("validation loss", 3),
+    "validation_loss": ("val. loss", 3),
     "accuracy": ("accuracy", 3),
     "gap": ("gap", 3),
-    "ece": ("calibration error", 3),
+    "ece": ("ECE", 3),
 }
 
 
@@ -38,7 +38,7 @@ def _table(result: StudyResult) -> Table:
     columns = [name for name in _COLUMNS if any(name in arm.means for arm in result.arms)]
     for name in columns:
         table.add_column(_COLUMNS[name][0], justify="right")
-    table.add_column("difference", justify="right")
+    table.add_column("diff.", justify="right")
     table.add_column(f"{result.confidence:.0%} interval", no_wrap=True)
     by_arm = {difference.arm: difference for difference in result.differences}
     for arm in result.arms:
@@ -56,7 +56,7 @@ def _difference(
     result: StudyResult, arm: ArmResult, by_arm: dict[str, Difference]
 ) -> tuple[str, str]:
     if arm.arm.name == result.baseline:
-        return "baseline", ""
+        return "-", "baseline"
     difference = by_arm.get(arm.arm.name)
     if difference is None:
         return "-", ""

@@ -102,20 +102,21 @@ class _Words:
         allowing = f"{self.confidence:.0%} interval"
         if self.n_judged > 1:
             allowing += f" allowing for the {self.n_judged} dropout arms looked at"
-        numbers = f"{_signed(self.effect.value)} ({allowing}: {_interval(self.effect)})"
+        side = "below" if self.effect.value < 0 else "above"
+        lies = (
+            f"the {metric} of {arm} lies {abs(self.effect.value):.3f} {side} that of {base} "
+            f"({allowing}: {_interval(self.effect)})"
+        )
         if decision == "helps":
-            return f"Dropout helps: {arm} changes the {metric} of {base} by {numbers}."
+            return f"Dropout helps: {lies}."
         if decision == "harms":
-            return f"Dropout harms: even the best of it, {arm}, changes the {metric} of {base} by {numbers}."
+            return f"Dropout harms: at every rate looked at; at the best, {lies}."
         if decision == "no practical difference":
             return (
-                f"No practical difference: no dropout arm changes the {metric} of {base} by as much "
-                f"as {margin:g}; the best, {arm}, by {numbers}."
+                f"No practical difference: no dropout arm lies as far as {margin:g} from {base}; "
+                f"at the best, {lies}."
             )
-        return (
-            f"Not enough evidence: the best dropout arm, {arm}, changes the {metric} of {base} by "
-            f"{numbers}, which leaves open whether dropout helps or harms."
-        )
+        return f"Not enough evidence: dropout may help or harm; at the best rate, {lies}."
 
     def replicates(self) -> str:
         n = len(self.best.pairs)
