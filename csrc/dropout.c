@@ -85,3 +85,12 @@ enum dk_status dk_dropout(int dtype, const void *x, void *y, size_t rows, size_t
     dk_parallel_for(n, CHUNK, threads, drop_rows, &job);
     return DK_OK;
 }
+
+enum dk_status dk_dropout_flat(const void *x, void *y, size_t n, uint64_t key, uint64_t stream,
+                               uint64_t how) {
+    uint32_t threshold = (uint32_t)(how & 0x1FFFF);
+    int is_scaled = !(how >> 24 & 1) && threshold < 65536;
+    double scale = is_scaled ? 65536.0 / (65536 - (int)threshold) : 1.0;
+    return dk_dropout((int)(how >> 20 & 0xF), x, y, 1, n, NULL, 0, n, 0, key, stream, threshold,
+                      scale, (int)(how >> 32));
+}

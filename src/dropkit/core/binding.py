@@ -15,7 +15,7 @@ import dropkit.core
 from dropkit.core.place import Place
 from dropkit.errors import CoreError
 
-ABI = 1
+ABI = 2
 ISA_VARIABLE = "DROPKIT_ISA"
 #: The name under which DROPKIT_ISA asks for the slow twin.
 REFERENCE = "reference"
@@ -49,6 +49,7 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
             ),  # key, stream, threshold, scale, threads
         ],
     ),
+    "dk_dropout_flat": (c_int, [c_void_p, c_void_p, c_size_t, c_uint64, c_uint64, c_uint64]),
 }
 
 
