@@ -15,7 +15,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dropkit.core import ops, reference
+from dropkit.core import kernels, reference
 from dropkit.core.binding import LOADED
 from dropkit.core.place import Place
 from dropkit.core.rate import scale_from_threshold
@@ -86,7 +86,7 @@ def _warned() -> None:
     if LOADED.core is None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            ops.dropout(torch.ones(1), 0, 0, 1, 1.0)
+            kernels.dropout(torch.ones(1), 0, 0, 1)
 
 
 @pytest.fixture(autouse=True)

@@ -120,7 +120,7 @@ def test_mismatch(shape: tuple[int, ...]) -> None:
 @pytest.mark.parametrize(
     ("rows", "shown"),
     [
-        ([0.5, 1.5], "(2,) of float32"),
+        ([0.5, 1.5], "(2,) of float64"),
         (torch.ones(3, dtype=torch.float64), "(3,) of float64"),
         (torch.ones(2, 2, dtype=torch.int64), "(2, 2) of int64"),
         (torch.tensor(3), "() of int64"),

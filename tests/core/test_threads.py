@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 
+from dropkit.core import kernels
 from dropkit.core.binding import LOADED
 from dropkit.core.place import Place
 
@@ -20,6 +21,7 @@ BIG = 4 * 32 * 1024 + 5
 FORK = """
 import os, signal
 import torch, dropkit
+from dropkit.core import kernels
 
 torch.set_num_threads(2)
 address = dropkit.Address.from_seed(1)
@@ -31,7 +33,7 @@ for _ in range(3):
         signal.alarm(20)
         drawn = torch.empty_like(x)
         for _ in range(5):
-            drawn = torch.ops.dropkit.dropout(x, address.key, address.stream, 32768, 2.0)
+            drawn = kernels.dropout(x, address.key, address.stream, 32768)
         same = drawn.numpy().tobytes() == before.numpy().tobytes()
         os._exit(0 if same else 3)
     _, status = os.waitpid(child, 0)
@@ -56,7 +58,7 @@ def test_many_python_threads(twin_draw: Draw) -> None:
 
     def drawn(key: int) -> bool:
         torch.set_num_threads(2)
-        outs = [torch.ops.dropkit.dropout(x, key, 0, 32768, 2.0) for _ in range(10)]
+        outs = [kernels.dropout(x, key, 0, 32768) for _ in range(10)]
         return all(torch.equal(expected[key], out) for out in outs)
 
     with ThreadPoolExecutor(4) as pool:

@@ -20,7 +20,8 @@ ISA_VARIABLE = "DROPKIT_ISA"
 #: The name under which DROPKIT_ISA asks for the slow twin.
 REFERENCE = "reference"
 
-_DTYPES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+#: What the core calls the types it knows.
+CODES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
 
 #: name: (result, arguments); the only copy of the C header in Python.
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
@@ -64,6 +65,7 @@ class Core:
             function.restype, function.argtypes = result, arguments
         self._library = library
         self._dropout = library.dk_dropout
+        self._dropout_flat = library.dk_dropout_flat
         found = library.dk_abi()
         if found != ABI:
             raise CoreError(f"it has ABI {found}, this package needs {ABI}")
@@ -113,7 +115,7 @@ class Core:
         """Write ``where(keep, x * scale, 0)`` to `y`; both contiguous, on the CPU, of one dtype."""
         rows = place.rows
         status = self._dropout(
-            _DTYPES[x.dtype],
+            CODES[x.dtype],
             x.data_ptr(),
             y.data_ptr(),
             rows,
@@ -128,6 +130,19 @@ class Core:
             scale,
             torch.get_num_threads(),
         )
+        if status != 0:
+            raise CoreError(
+                f"the C core refused a call with status {status}: this is a fault in dropkit."
+            )
+
+    def dropout_flat(
+        self, x: Tensor, y: Tensor, key: int, stream: int, threshold: int, *, is_scaled: bool
+    ) -> None:
+        """`dropout` for the plain row-major index."""
+        how = threshold | CODES[x.dtype] << 20 | torch.get_num_threads() << 32
+        if not is_scaled:
+            how |= 1 << 24
+        status = self._dropout_flat(x.data_ptr(), y.data_ptr(), x.numel(), key, stream, how)
         if status != 0:
             raise CoreError(
                 f"the C core refused a call with status {status}: this is a fault in dropkit."

@@ -8,125 +8,31 @@ are folded into one address.
 """
 
 import contextlib
+import functools
 import threading
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextvars import ContextVar
 from types import TracebackType
-from typing import Any, NamedTuple, Self
+from typing import Any, ParamSpec, Self, TypeVar
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dropkit.core import recompute
 from dropkit.core.address import Address, as_u64
-from dropkit.core.place import Place
-from dropkit.errors import AddressError
+from dropkit.core.scope import Rows, Scope
 
-#: Which examples the first dimension holds: a first index, a range, or an id an example.
-Rows = int | range | Sequence[int] | Tensor | None
-
-# Wrappers put these in front of a module's own path; a site keeps its name with and without them.
-_WRAPPERS = ("module", "_orig_mod", "_fsdp_wrapped_module", "_checkpoint_wrapped_module")
-
-
-class Draw(NamedTuple):
-    """Everything that a call needs to know of its mask; key and stream in 64 bits each."""
-
-    key: int
-    stream: int
-    place: Place | None = None
-
-
-def site_name(path: str) -> str:
-    """A module's dotted path without the parts that wrappers add."""
-    parts = [part for part in path.split(".") if part not in _WRAPPERS]
-    return ".".join(parts) if parts else path
-
-
-class Scope:
-    """The names of one `masks_at` block: its root address, and how often each site was called."""
-
-    def __init__(self, root: Address, rows: Rows) -> None:
-        self.root = root
-        self._first_row = 0
-        self._ids: Tensor | None = None
-        if isinstance(rows, int):
-            self._first_row = as_u64(rows, "rows")
-        elif rows is not None:
-            self._ids = _row_ids(rows)
-        self._has_rows = rows is not None
-        self._lock = threading.Lock()
-        self._calls: Counter[str] = Counter()
-        self._names: dict[nn.Module, str] = {}
-        self._sites: dict[str, Address] = {}
-
-    def learn_names(self, outermost: nn.Module) -> None:
-        """Name every module below the first one that is called by its path from there."""
-        if outermost in self._names:
-            return
-        with self._lock:
-            for path, module in outermost.named_modules():
-                self._names.setdefault(module, site_name(path))
-
-    def draw(self, x: Tensor, site: nn.Module | None) -> Draw:
-        """The next address at `site`, and where the elements of `x` sit."""
-        name = "" if site is None else self._names.get(site, "")
-        with self._lock:
-            ordinal = self._calls[name]
-            self._calls[name] += 1
-            if name not in self._sites:
-                self._sites[name] = self.root.fold(name)
-        address = self._sites[name].fold(ordinal)
-        return Draw(address.key, address.stream, self._place(x))
-
-    def snapshot(self) -> Counter[str]:
-        """How often each site was called so far."""
-        with self._lock:
-            return self._calls.copy()
-
-    @contextlib.contextmanager
-    def rewound(self, calls: Counter[str]) -> Iterator[None]:
-        """Inside the block this scope is current and counts on from `calls`."""
-        with self._lock:
-            now, self._calls = self._calls, calls.copy()
-        token = _scope.set(self)
-        try:
-            yield
-        finally:
-            _scope.reset(token)
-            with self._lock:
-                self._calls = now
-
-    def _place(self, x: Tensor) -> Place | None:
-        if not self._has_rows or x.dim() == 0 or x.numel() == 0:
-            return None
-        if self._ids is None:
-            rows = x.shape[0]
-            return Place(rows, x.numel() // rows, first_row=self._first_row)
-        rows = len(self._ids)
-        if x.shape[0] % rows:
-            raise AddressError(
-                f"`rows` must name the examples that the first dimension holds; got {rows} of them "
-                f"for a tensor of shape {tuple(x.shape)}. Give one an example of the batch."
-            )
-        return Place(rows, x.numel() // rows, row_ids=self._ids)
-
-
-def _row_ids(rows: range | Sequence[int] | Tensor) -> Tensor:
-    ids = torch.as_tensor(rows if isinstance(rows, Tensor) else list(rows))
-    if ids.dim() != 1 or ids.numel() == 0 or ids.is_floating_point() or ids.is_complex():
-        raise AddressError(
-            "`rows` must be a first index, or one whole number an example; "
-            f"got {tuple(ids.shape)} of {str(ids.dtype).removeprefix('torch.')}."
-        )
-    return ids.detach().to(device="cpu", dtype=torch.int64).contiguous()
-
+P = ParamSpec("P")
+R = TypeVar("R")
 
 _scope: ContextVar[Scope | None] = ContextVar("dropkit_scope", default=None)
 
+#: The open `masks_at` block of this thread, or None.
+current_scope = _scope.get
 
-class masks_at(contextlib.ContextDecorator):  # noqa: N801 - reads as a verb, like torch.no_grad
+
+class masks_at:  # noqa: N801 - reads as a verb, like torch.no_grad
     """Inside this block masks have names: the same names give the same masks, bit for bit.
 
     A call's address is the seed folded with step, sample, the site's name (the module's dotted
@@ -158,18 +64,17 @@ class masks_at(contextlib.ContextDecorator):  # noqa: N801 - reads as a verb, li
 
     def __init__(self, seed: int, step: int = 0, sample: int = 0, rows: Rows = None) -> None:
         root = Address.from_seed(seed)
-        self._root = root.fold(as_u64(step, "step")).fold(as_u64(sample, "sample"))
-        self._rows = rows
-        Scope(self._root, rows)  # bad rows are refused here, not at the first layer
-        self._exits: list[contextlib.ExitStack] = []
+        root = root.fold(as_u64(step, "step")).fold(as_u64(sample, "sample"))
+        self._scope = Scope(root, rows)  # bad rows are refused here, not at the first layer
+        self._exits = threading.local()  # one object may be open in several threads
 
     def __enter__(self) -> Self:
-        scope = Scope(self._root, self._rows)
         stack = contextlib.ExitStack()
-        token = _scope.set(scope)
-        stack.callback(_scope.reset, token)
+        stack.callback(_scope.reset, _scope.set(self._scope.anew()))
         stack.enter_context(_naming)
-        self._exits.append(stack)
+        if self._scope.has_rows:
+            stack.enter_context(_rows)
+        self._stacks.append(stack)
         return self
 
     def __exit__(
@@ -178,58 +83,119 @@ class masks_at(contextlib.ContextDecorator):  # noqa: N801 - reads as a verb, li
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._exits.pop().close()
+        self._stacks.pop().close()
+
+    def __call__(self, function: Callable[P, R]) -> Callable[P, R]:
+        """Decorate `function`: each of its calls runs in a block of its own."""
+
+        @functools.wraps(function)
+        def inside(*args: P.args, **kwargs: P.kwargs) -> R:
+            with self:
+                return function(*args, **kwargs)
+
+        return inside
+
+    @property
+    def _stacks(self) -> list[contextlib.ExitStack]:
+        if not hasattr(self._exits, "stacks"):
+            self._exits.stacks = []
+        stacks: list[contextlib.ExitStack] = self._exits.stacks
+        return stacks
 
 
-class _Naming:
+class _Open:
+    """Counts the blocks of a kind that are open in any thread."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self.count = 0
+
+    def __enter__(self) -> None:
+        with self._lock:
+            self.count += 1
+            if self.count == 1:
+                self.first_opened()
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self.count -= 1
+            if self.count == 0:
+                self.last_closed()
+
+    def first_opened(self) -> None:
+        """Called when there was none before."""
+
+    def last_closed(self) -> None:
+        """Called when there is none any more."""
+
+
+_HOOK = -1  # torch counts its own from 0
+
+
+class _Naming(_Open):
     """What holds for all threads while any block is open.
 
     Modules are named as they are called, and checkpointed functions remember where their calls
     began.
     """
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._open = 0
+    def first_opened(self) -> None:
         self._stack = contextlib.ExitStack()
+        # Not torch's own registration: it makes a new key each time, and each new key makes
+        # torch.compile compile everything anew.
+        nn.modules.module._global_forward_pre_hooks[_HOOK] = _name_modules  # noqa: SLF001
+        self._stack.callback(nn.modules.module._global_forward_pre_hooks.pop, _HOOK)  # noqa: SLF001
+        self._stack.enter_context(recompute.wrapped_checkpoints(_replay_from_here))
 
-    def __enter__(self) -> None:
-        with self._lock:
-            self._open += 1
-            if self._open == 1:
-                hook = nn.modules.module.register_module_forward_pre_hook(_name_modules)
-                self._stack.callback(hook.remove)
-                self._stack.enter_context(recompute.wrapped_checkpoints(_replaying))
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._open -= 1
-            if self._open == 0:
-                self._stack.close()
+    def last_closed(self) -> None:
+        self._stack.close()
 
 
 _naming = _Naming()
+_rows = _Open()
+
+
+def rows_are_open() -> bool:
+    """Whether any open block says which examples a batch holds."""
+    return _rows.count > 0
 
 
 def _name_modules(module: nn.Module, _: Any) -> None:
-    scope = _scope.get()
+    if torch.compiler.is_compiling():  # the compiled module itself was called, and named all
+        return
+    scope = current_scope()
     if scope is not None:
         scope.learn_names(module)
 
 
-def _replaying() -> recompute.Replay | None:
-    scope = _scope.get()
-    if scope is None:
-        return None
-    calls = scope.snapshot()
-    return lambda: scope.rewound(calls)
+def _replay_from_here() -> recompute.Replay | None:
+    scope = current_scope()
+    return None if scope is None else functools.partial(_replay, scope, scope.snapshot())
 
 
-def draw(x: Tensor, site: nn.Module | None = None) -> Draw:
-    """The mask of one dropout call on `x`, from the open `masks_at` block or torch's generator."""
-    scope = _scope.get()
-    if scope is not None:
-        return scope.draw(x, site)
-    bits = torch.empty(2, dtype=torch.int64, device="cpu").random_(-(1 << 63), None)
-    key, stream = bits.tolist()
-    return Draw(key, stream)
+@contextlib.contextmanager
+def _replay(scope: Scope, calls: Counter[str]) -> Iterator[None]:
+    token = _scope.set(scope)
+    try:
+        with scope.rewound(calls):
+            yield
+    finally:
+        _scope.reset(token)
+
+
+class _Ambient(threading.local):
+    """Two words of 64 bits that torch's generator fills: a buffer a thread, read in place."""
+
+    def __init__(self) -> None:
+        self.buffer = torch.empty(2, dtype=torch.int64, device="cpu")
+        self.words = self.buffer.numpy()
+
+
+_ambient = _Ambient()
+
+
+def ambient_words() -> tuple[int, int]:
+    """Key and stream, signed, from torch's default CPU generator."""
+    _ambient.buffer.random_(-(1 << 63), None)
+    key, stream = _ambient.words.tolist()
+    return key, stream

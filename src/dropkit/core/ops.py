@@ -1,153 +1,144 @@
-"""Dropout as an operator that torch knows: with a fake, autograd and a kernel for any device.
+"""Dropout as operators that torch knows: for compilers, fake tensors and other dispatch modes.
 
-All numbers of the mask are plain ints in the schema, so autograd keeps 24 bytes and no tensor,
-and backward is the same operator on the gradient: it draws the same bits again.
+``dropkit::draw`` makes a mask, an int64 tensor ``(key, stream, threshold)``, and is the only one
+that is random; ``dropkit::dropout`` is a pure function of tensor and mask, so that a compiler may
+recompute it in backward as often as it likes. ``rows`` is the row index of each row of the first
+dimension, for masks that belong to examples.
 """
 
-import warnings
+import itertools
+from collections.abc import MutableMapping
 from typing import Any
+from weakref import WeakValueDictionary
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from dropkit.core import reference
-from dropkit.core.binding import LOADED
+from dropkit.core import kernels
+from dropkit.core.compiled import drawn_once
+from dropkit.core.naming import ambient_words, current_scope
 from dropkit.core.place import Place
-from dropkit.errors import CoreWarning, DtypeError
-
-DTYPES = (torch.float32, torch.float64, torch.bfloat16, torch.float16)
-
-_U64 = (1 << 64) - 1
 
 _library = torch.library.Library("dropkit", "DEF")
+# `number` is from `compiled.draw_number`, and negative outside of compiled graphs.
 _library.define(
-    "dropout(Tensor x, SymInt key, SymInt stream, SymInt threshold, float scale, "
-    "SymInt[]? place=None, Tensor? row_ids=None) -> Tensor",
+    "draw(SymInt threshold, Tensor? site, int number=-1) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
+)
+_library.define(
+    "draw_rows(SymInt n_rows, int number=-1) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
+)
+_library.define(
+    "dropout(Tensor x, Tensor mask, bool is_scaled, Tensor? rows=None) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 
-
-def check_dtype(x: Tensor) -> None:
-    """Raise DtypeError unless `x` is of a floating type that has a kernel."""
-    if x.dtype not in DTYPES:
-        known = ", ".join(str(dtype).removeprefix("torch.") for dtype in DTYPES)
-        got = str(x.dtype).removeprefix("torch.")
-        raise DtypeError(
-            f"`x` must be a tensor of {known}; got {got}. Convert it first, e.g. x.float()."
-        )
+# A compiled graph cannot hold a module, but it can hold a tensor with the module's number.
+_sites: MutableMapping[int, nn.Module] = WeakValueDictionary()
+_numbers = itertools.count(1)
 
 
-def _place(x: Tensor, numbers: list[int] | None, row_ids: Tensor | None) -> Place:
-    if numbers is None:
-        return Place.whole(x.numel())
-    rows, row_stride, first_row, column_offset = numbers
-    return Place(rows, row_stride, first_row, column_offset, row_ids)
+def site_number(module: nn.Module) -> Tensor:
+    """A new number for `module`: ``()`` int64 on the CPU."""
+    number = next(_numbers)
+    _sites[number] = module
+    return torch.tensor(number, dtype=torch.int64, device="cpu")
 
 
-def _in_layout_of(x: Tensor, out: Tensor) -> Tensor:
-    """`out` with the memory format that an elementwise operation on `x` would give."""
-    return out if x.is_contiguous() else torch.empty_like(x).copy_(out)
-
-
-_warned = False
-
-
-def _warn_once(why_not: str) -> None:
-    global _warned  # noqa: PLW0603 - once a process is what is meant
-    if not _warned:
-        _warned = True
-        warnings.warn(
-            f"dropkit runs without its C core, with the same bits but many times slower: {why_not} "
-            "Run `dropkit doctor` for details.",
-            CoreWarning,
-            stacklevel=2,
-        )
-
-
-def _on_any_device(
-    x: Tensor,
-    key: int,
-    stream: int,
-    threshold: int,
-    scale: float,
-    place: list[int] | None = None,
-    row_ids: Tensor | None = None,
-) -> Tensor:
-    check_dtype(x)
-    if x.device.type == "cpu":
-        _warn_once(LOADED.why_not)
-    out = reference.dropout(
-        x.contiguous(), key & _U64, stream & _U64, threshold, scale, _place(x, place, row_ids)
-    )
-    return _in_layout_of(x, out)
-
-
-def _on_cpu(
-    x: Tensor,
-    key: int,
-    stream: int,
-    threshold: int,
-    scale: float,
-    place: list[int] | None = None,
-    row_ids: Tensor | None = None,
-) -> Tensor:
-    core = LOADED.core
-    if core is None:
-        return _on_any_device(x, key, stream, threshold, scale, place, row_ids)
-    check_dtype(x)
-    source = x.contiguous()  # before any data_ptr(): gradients often come expanded
-    out = torch.empty_like(source, memory_format=torch.contiguous_format)
-    core.dropout(source, out, key, stream, threshold, scale, _place(x, place, row_ids))
-    return _in_layout_of(x, out)
-
-
-def _fake(x: Tensor, *_: Any) -> Tensor:
-    check_dtype(x)
-    return torch.empty_like(x)
-
-
-def _keep_numbers(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
-    del output
-    ctx.numbers = inputs[1:]
-
-
-def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
-    return torch.ops.dropkit.dropout(grad, *ctx.numbers), *(None,) * len(ctx.numbers)
-
-
-_library.impl("dropout", _on_cpu, "CPU")
-_library.impl("dropout", _on_any_device, "CompositeExplicitAutograd")
-torch.library.register_fake("dropkit::dropout", _fake, lib=_library)
-torch.library.register_autograd(
-    "dropkit::dropout", _backward, setup_context=_keep_numbers, lib=_library
-)
-
-
-def dropout(
-    x: Tensor, key: int, stream: int, threshold: int, scale: float, place: Place | None = None
-) -> Tensor:
-    """``where(keep, x * scale, 0)`` with gradients through the survivors only.
-
-    Args:
-        x: ``(*)`` float32, float64, bfloat16 or float16; any device, any strides.
-        key: Of the address, as a signed or unsigned 64-bit number.
-        stream: Likewise.
-        threshold: Drop rate times 65536, in 0..65536.
-        scale: Factor of the kept elements.
-        place: Where the elements sit; None for the plain row-major index.
-
-    Raises:
-        DtypeError: `x` is of another type.
-    """
-    key, stream = _signed(key), _signed(stream)
-    numbers = row_ids = None
-    if place is not None:
-        rows, row_stride, first_row, column_offset, row_ids = place
-        numbers = [rows, row_stride, _signed(first_row), _signed(column_offset)]
-    out: Tensor = torch.ops.dropkit.dropout(x, key, stream, threshold, scale, numbers, row_ids)
-    return out
+def mask_tensor(key: int, stream: int, threshold: int) -> Tensor:
+    """The mask of an address at a rate: ``(3,)`` int64 on the CPU."""
+    return torch.tensor([_signed(key), _signed(stream), threshold], dtype=torch.int64, device="cpu")
 
 
 def _signed(number: int) -> int:
-    """The same 64 bits as the operator's schema holds them."""
     return number - (1 << 64) if number >= 1 << 63 else number
+
+
+def _draw(threshold: int, site: Tensor | None, number: int = -1) -> Tensor:
+    return drawn_once(number, lambda: _new_mask(threshold, site))
+
+
+def _new_mask(threshold: int, site: Tensor | None) -> Tensor:
+    scope = current_scope()
+    if scope is None:
+        return mask_tensor(*ambient_words(), threshold)
+    module = None if site is None else _sites.get(int(site.item()))
+    address = scope.next_address(module)
+    return mask_tensor(address.key, address.stream, threshold)
+
+
+def _draw_rows(n_rows: int, number: int = -1) -> Tensor:
+    return drawn_once(number, lambda: _new_rows(n_rows))
+
+
+def _new_rows(n_rows: int) -> Tensor:
+    scope = current_scope()
+    place = None if scope is None else scope.place((n_rows, 1))
+    if place is None:
+        return torch.arange(n_rows)
+    ids = torch.as_tensor(list(place.row_indices()), dtype=torch.int64)
+    return rows_of_examples(ids, place.row_stride)
+
+
+def rows_of_examples(ids: Tensor, m: int) -> Tensor:
+    """The row indices ``(B * m,)`` of ``(B,)`` examples of `m` rows each."""
+    return (ids.unsqueeze(1) * m + torch.arange(m)).reshape(-1)
+
+
+def _dropout(x: Tensor, mask: Tensor, is_scaled: bool, rows: Tensor | None = None) -> Tensor:
+    key, stream, threshold = mask.tolist()
+    place = None
+    if rows is not None and x.numel():
+        place = Place(x.shape[0], x.numel() // x.shape[0], row_ids=rows)
+    return kernels.dropout(x, key, stream, threshold, is_scaled=is_scaled, place=place)
+
+
+def _save_mask(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+    del output
+    _, mask, ctx.is_scaled, rows = inputs
+    ctx.save_for_backward(mask, rows)
+
+
+def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    mask, rows = ctx.saved_tensors
+    return torch.ops.dropkit.dropout(grad, mask, ctx.is_scaled, rows), None, None, None
+
+
+def mapped(
+    info: Any, in_dims: tuple[Any, ...], x: Tensor, mask: Tensor, is_scaled: bool, rows: Any = None
+) -> tuple[Tensor, int]:
+    """The operator over a batch of `x`, of masks or of both; see ``torch.library.register_vmap``."""
+    op = torch.ops.dropkit.dropout
+    x_dim, mask_dim, *_ = in_dims
+    x = x.expand(info.batch_size, *x.shape) if x_dim is None else x.movedim(x_dim, 0)
+    if mask_dim is not None:  # each example has a mask of its own
+        masks = mask.movedim(mask_dim, 0)
+        pairs = zip(x, masks, strict=True)
+        return torch.stack([op(one, own, is_scaled, rows) for one, own in pairs]), 0
+    # One mask for all examples: each begins at the row that the mask begins at.
+    if rows is None or x.dim() == 1:
+        return op(x, mask, is_scaled, torch.zeros(x.shape[0], dtype=torch.int64)), 0
+    out = op(x.flatten(0, 1), mask, is_scaled, rows.repeat(x.shape[0]))
+    return out.reshape(x.shape), 0
+
+
+def _fake(x: Tensor, mask: Tensor, is_scaled: bool, rows: Tensor | None = None) -> Tensor:
+    del mask, is_scaled, rows
+    kernels.check_dtype(x)
+    return torch.empty_like(x)
+
+
+for _name, _kernel in {"draw": _draw, "draw_rows": _draw_rows, "dropout": _dropout}.items():
+    _library.impl(_name, _kernel, "CompositeExplicitAutograd")
+torch.library.register_fake(
+    "dropkit::draw", lambda *_: torch.empty(3, dtype=torch.int64), lib=_library
+)
+torch.library.register_fake(
+    "dropkit::draw_rows", lambda n_rows, *_: torch.empty(n_rows, dtype=torch.int64), lib=_library
+)
+torch.library.register_fake("dropkit::dropout", _fake, lib=_library)
+torch.library.register_autograd(
+    "dropkit::dropout", _backward, setup_context=_save_mask, lib=_library
+)
+torch.library.register_vmap("dropkit::dropout", mapped, lib=_library)

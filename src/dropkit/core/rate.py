@@ -1,7 +1,6 @@
 """A drop rate as the mask sees it: a whole number of 65536ths."""
 
 import math
-from functools import lru_cache
 
 import numpy as np
 
@@ -11,7 +10,9 @@ from dropkit.errors import RateError
 STEPS = 65536
 
 
-@lru_cache(maxsize=1024, typed=True)
+_known: dict[float, int] = {}  # a model has few rates, and asks for them all the time
+
+
 def threshold_from_rate(p: object, *, name: str = "p", site: str | None = None) -> int:
     """The halfword below which an element is dropped: ``round(p * 65536)``, ties to even.
 
@@ -25,16 +26,21 @@ def threshold_from_rate(p: object, *, name: str = "p", site: str | None = None) 
     Raises:
         RateError: `p` is not a number, is outside [0, 1] or is nan.
     """
-    number = float(p) if isinstance(p, (int, float, np.floating)) else math.nan
+    if type(p) is float and p in _known:
+        return _known[p]
+    number = float(p) if isinstance(p, (int, float, np.floating, np.integer)) else math.nan
     if not 0.0 <= number <= 1.0:  # nan fails this too
         where = f" at site {site!r}" if site else ""
         message = f"`{name}` must be a drop rate in [0, 1]; got {p!r}{where}."
         if 2.0 <= number <= 100.0:
             message += f" Did you mean {number / 100:g}?"
         raise RateError(message)
-    if number in {0.0, 1.0}:
-        return int(number) * STEPS
-    return min(max(round(number * STEPS), 1), STEPS - 1)
+    threshold = round(number * STEPS)
+    if 0.0 < number < 1.0:
+        threshold = min(max(threshold, 1), STEPS - 1)
+    if len(_known) < 1024:
+        _known[number] = threshold
+    return threshold
 
 
 def scale_from_threshold(threshold: int) -> float:

@@ -1,8 +1,8 @@
 """Activation checkpointing runs a function twice: the second run must draw the first one's masks.
 
 torch restores its generator's state for that, which serves ambient masks. Named masks count calls
-instead, so a checkpointed function is wrapped: its first run notes where the counts stand, and
-every later run goes back there.
+instead, so what a checkpoint recomputes is wrapped: it goes back to where the counts stood when
+the checkpoint began.
 """
 
 import contextlib
@@ -17,22 +17,22 @@ import torch.utils.checkpoint as torch_checkpoint
 Replay = Callable[[], AbstractContextManager[None]]
 
 
-def _run_twice(
-    function: Callable[..., Any], note: Callable[[], Replay | None]
-) -> Callable[..., Any]:
-    replay = note()
-    if replay is None:
-        return function
-    has_run = False
+def _rewinding(function: Callable[..., Any], replay: Replay) -> Callable[..., Any]:
+    @functools.wraps(function, updated=())
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with replay():
+            return function(*args, **kwargs)
+
+    return run
+
+
+def _rewinding_after_first(function: Callable[..., Any], replay: Replay) -> Callable[..., Any]:
+    again = _rewinding(function, replay)
+    runs = [function]
 
     @functools.wraps(function, updated=())
     def run(*args: Any, **kwargs: Any) -> Any:
-        nonlocal has_run
-        if not has_run:
-            has_run = True
-            return function(*args, **kwargs)
-        with replay():
-            return function(*args, **kwargs)
+        return (runs.pop() if runs else again)(*args, **kwargs)
 
     return run
 
@@ -52,10 +52,14 @@ def wrapped_checkpoints(note: Callable[[], Replay | None]) -> Iterator[None]:
     without_reentrant = torch_checkpoint._checkpoint_without_reentrant_generator  # noqa: SLF001
 
     def reentrant_forward(ctx: Any, function: Callable[..., Any], *args: Any) -> Any:
-        return forward(ctx, _run_twice(function, note), *args)
+        replay = note()  # this kind runs what it is given in forward too
+        return forward(ctx, _rewinding_after_first(function, replay) if replay else function, *args)
 
     def generator(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        return without_reentrant(_run_twice(function, note), *args, **kwargs)
+        replay = note()  # this kind runs what it is given in recomputation only
+        return without_reentrant(
+            _rewinding(function, replay) if replay else function, *args, **kwargs
+        )
 
     reentrant.forward = staticmethod(reentrant_forward)  # type: ignore[method-assign]
     torch_checkpoint._checkpoint_without_reentrant_generator = generator  # type: ignore[assignment]  # noqa: SLF001

@@ -4,15 +4,14 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from dropkit.core import ops
+from dropkit.core import kernels, route
 from dropkit.core.address import Address
-from dropkit.core.naming import Draw, draw
-from dropkit.core.rate import STEPS, scale_from_threshold, threshold_from_rate
+from dropkit.core.rate import STEPS, threshold_from_rate
 from dropkit.errors import OptionError
 
 Mode = Literal["inverted", "vanilla"]
 
-_NO_MASK = Draw(0, 0)  # where everything is dropped, no bit is read
+_ANY = Address(0, 0)  # where everything is dropped, no bit is read
 
 
 def check_mode(mode: str) -> None:
@@ -79,18 +78,12 @@ def apply_dropout(
     check_mode(mode)
     if threshold == 0 or (not training and mode == "inverted"):
         return x
-    ops.check_dtype(x)
+    kernels.check_dtype(x)
     if threshold == STEPS:
-        out = _masked(x, _NO_MASK, threshold, 1.0)
+        out = route.dropout(x, threshold, address=_ANY)
     elif not training:
         out = x * ((STEPS - threshold) / STEPS)
     else:
-        mask = draw(x, site) if address is None else Draw(address.key, address.stream)
-        out = _masked(
-            x, mask, threshold, 1.0 if mode == "vanilla" else scale_from_threshold(threshold)
-        )
+        is_scaled = mode == "inverted"
+        out = route.dropout(x, threshold, is_scaled=is_scaled, address=address, site=site)
     return x.copy_(out) if inplace else out
-
-
-def _masked(x: Tensor, mask: Draw, threshold: int, scale: float) -> Tensor:
-    return ops.dropout(x, mask.key, mask.stream, threshold, scale, mask.place)

@@ -1,8 +1,11 @@
 """Dropout as a layer."""
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
+from dropkit.core.ops import site_number
 from dropkit.core.rate import threshold_from_rate
 from dropkit.functional._dropout import Mode, apply_dropout, check_mode
 
@@ -38,6 +41,12 @@ class Dropout(torch.nn.Dropout):
         check_mode(mode)
         super().__init__(p, inplace)
         self.mode: Mode = mode
+        self._site_number = site_number(self)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over a copied or loaded state; a copy is a site of its own."""
+        super().__setstate__(state)  # type: ignore[no-untyped-call]
+        self._site_number = site_number(self)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Drop elements of `input`, ``(*)``, in training."""

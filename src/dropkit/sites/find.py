@@ -7,7 +7,7 @@ from typing import Any
 from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
-from dropkit.core.naming import site_name
+from dropkit.core.scope import site_name
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,191 @@
+"""The ways into torch, and which of them a call takes.
+
+*Plain* tensors, all of ordinary eager training, take an ``autograd.Function`` that calls the
+kernel itself. A registered operator costs several times as much on a small tensor: its autograd
+and its kernel are Python behind the dispatcher, twice there and twice back.
+
+*Compilers and dispatch modes* get the operators of `ops`, which they can see and move.
+
+*Function transforms and forward-mode differentiation* get an ``autograd.Function`` with rules for
+them around the operator.
+"""
+
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.autograd import forward_ad
+
+from dropkit.core import kernels, ops
+from dropkit.core.address import Address
+from dropkit.core.compiled import draw_number
+from dropkit.core.naming import ambient_words, current_scope, rows_are_open
+from dropkit.core.place import Place
+
+_PLAIN = (Tensor, nn.Parameter)
+_functorch = torch._C._functorch  # noqa: SLF001 - the transforms have no public "am I inside?"
+_n_dispatch_modes = torch._C._len_torch_dispatch_stack  # noqa: SLF001 - likewise
+_tracing_state = torch._C._get_tracing_state  # noqa: SLF001 - likewise
+
+
+def dropout(
+    x: Tensor,
+    threshold: int,
+    *,
+    is_scaled: bool = True,
+    address: Address | None = None,
+    site: nn.Module | None = None,
+) -> Tensor:
+    """Drop elements of `x` at a rate of ``threshold / 65536``, under `address` or a drawn mask.
+
+    Args:
+        x: ``(*)`` float32, float64, bfloat16 or float16.
+        threshold: In 1..65536.
+        is_scaled: False leaves the kept elements as they are.
+        address: Names the mask; None draws one.
+        site: The module that asks, for named masks.
+    """
+    if torch.compiler.is_compiling():
+        return _compiled(x, threshold, is_scaled, address, site)
+    if not _is_plain(x):
+        return _general(x, threshold, is_scaled, address, site)
+    place = None
+    if address is not None:
+        key, stream = address.key, address.stream
+    elif (scope := current_scope()) is None:
+        key, stream = ambient_words()
+    else:
+        place = scope.place(x.shape)
+        address = scope.next_address(site)
+        key, stream = address.key, address.stream
+    if x.requires_grad and torch.is_grad_enabled():
+        out: Tensor = _Masked.apply(x, (key, stream, threshold, is_scaled, place))
+        return out
+    return kernels.dropout(x, key, stream, threshold, is_scaled=is_scaled, place=place)
+
+
+def _is_plain(x: Tensor) -> bool:
+    return (
+        type(x) in _PLAIN
+        and _n_dispatch_modes() == 0
+        and _functorch.peek_interpreter_stack() is None
+        and not _functorch.is_functorch_wrapped_tensor(x)
+        and forward_ad._current_level < 0  # noqa: SLF001 - no public "am I inside?"
+        and _tracing_state() is None
+    )
+
+
+_Mask = tuple[int, int, int, bool, Place | None]
+
+
+class _Masked(torch.autograd.Function):
+    """Keeps the numbers of the mask and no tensor; backward draws the bits again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: _Mask) -> Tensor:
+        ctx.mask = mask
+        key, stream, threshold, is_scaled, place = mask
+        return kernels.dropout(x, key, stream, threshold, is_scaled=is_scaled, place=place)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
+        return _masked(grad, ctx.mask), None
+
+
+def _masked(x: Tensor, mask: _Mask) -> Tensor:
+    key, stream, threshold, is_scaled, place = mask
+    # ``torch.autograd.grad(is_grads_batched=True)`` still batches in a way of its own
+    if _is_plain(x) and not _functorch.is_legacy_batchedtensor(x):
+        if x.requires_grad and torch.is_grad_enabled():
+            out: Tensor = _Masked.apply(x, mask)
+            return out
+        return kernels.dropout(x, key, stream, threshold, is_scaled=is_scaled, place=place)
+    rows = None
+    if place is not None:
+        ids = torch.as_tensor(list(place.row_indices()), dtype=torch.int64)
+        rows = ops.rows_of_examples(ids, x.shape[0] // place.rows)
+    return _transformed(x, ops.mask_tensor(key, stream, threshold), is_scaled, rows)
+
+
+def _general(
+    x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
+) -> Tensor:
+    kernels.check_dtype(x)
+    scope = current_scope()
+    rows = None
+    if address is not None:
+        mask = ops.mask_tensor(address.key, address.stream, threshold)
+    elif scope is None and _is_mapped():
+        # Mapped randomness is torch's to rule: it refuses, draws once, or draws for each example.
+        words = torch.randint(-(1 << 63), (1 << 63) - 1, (2,), device="cpu")
+        mask = torch.cat([words, torch.tensor([threshold], device="cpu")])
+    else:
+        mask = torch.ops.dropkit.draw(threshold, None if site is None else _number_of(site))
+        if scope is not None and scope.has_rows and x.dim():
+            rows = torch.ops.dropkit.draw_rows(x.shape[0])
+    return _transformed(x, mask, is_scaled, rows)
+
+
+def _compiled(
+    x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
+) -> Tensor:
+    rows = None
+    if address is not None:
+        mask = ops.mask_tensor(address.key, address.stream, threshold)
+    else:
+        site_number = None if site is None else _number_of(site)
+        mask = torch.ops.dropkit.draw(threshold, site_number, draw_number())
+        if rows_are_open() and x.dim():
+            rows = torch.ops.dropkit.draw_rows(x.shape[0], draw_number())
+    out: Tensor = torch.ops.dropkit.dropout(x, mask, is_scaled, rows)
+    return out
+
+
+def _number_of(site: nn.Module) -> Tensor | None:
+    return getattr(site, "_site_number", None)
+
+
+def _is_mapped() -> bool:
+    stack = _functorch.get_interpreter_stack() or ()
+    return any(level.key() == _functorch.TransformType.Vmap for level in stack)
+
+
+def _transformed(x: Tensor, mask: Tensor, is_scaled: bool, rows: Tensor | None) -> Tensor:
+    if _functorch.peek_interpreter_stack() is None and forward_ad._current_level < 0:  # noqa: SLF001
+        out: Tensor = torch.ops.dropkit.dropout(x, mask, is_scaled, rows)
+    else:
+        out = _Transformable.apply(x, mask, is_scaled, rows)
+    return out
+
+
+class _Transformable(torch.autograd.Function):
+    """The operator with rules for ``torch.func`` and forward-mode differentiation.
+
+    It is linear in `x`, so gradient and tangent go through the same mask.
+    """
+
+    @staticmethod
+    def forward(x: Tensor, mask: Tensor, is_scaled: bool, rows: Tensor | None) -> Tensor:
+        out: Tensor = torch.ops.dropkit.dropout(x, mask, is_scaled, rows)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
+        del output
+        _, mask, ctx.is_scaled, rows = inputs
+        ctx.save_for_backward(mask, rows)
+        ctx.save_for_forward(mask, rows)
+
+    @staticmethod
+    def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None, None, None]:
+        mask, rows = ctx.saved_tensors
+        return _transformed(grad, mask, ctx.is_scaled, rows), None, None, None
+
+    @staticmethod
+    def jvp(ctx: Any, tangent: Tensor, *_: None) -> Tensor:
+        mask, rows = ctx.saved_tensors
+        return _transformed(tangent, mask, ctx.is_scaled, rows)
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[Any, ...], *args: Any) -> tuple[Tensor, int]:
+        return ops.mapped(info, in_dims, *args)
