@@ -1,11 +1,15 @@
 """What the examples in docstrings may take as imported."""
 
+import importlib.util
 from typing import Any
 
 import pytest
 import torch
 
 import dropkit
+
+# A module that needs its extra cannot be asked for its examples without it.
+collect_ignore = [] if importlib.util.find_spec("triton") else ["src/dropkit/core/triton.py"]
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,6 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-import torch
 from torch import Tensor
 
 _numbers = itertools.count()
@@ -19,10 +18,13 @@ _NODE = "CompiledFunctionBackward"
 _KEPT = "_dropkit_draws"
 
 
-@torch.compiler.assume_constant_result
 def draw_number() -> int:
     """A number for one draw in a graph: asked for while tracing, a constant from then on."""
     return next(_numbers)
+
+
+# What torch.compiler.assume_constant_result does; calling it would import the whole compiler.
+draw_number._dynamo_marked_constant = True  # type: ignore[attr-defined]  # noqa: SLF001
 
 
 def drawn_once(number: int, draw: Callable[[], Tensor]) -> Tensor:

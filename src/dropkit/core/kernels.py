@@ -54,7 +54,13 @@ def dropout(
     if source.is_neg():  # ... or negated on paper only
         source = source.resolve_neg()
     core = LOADED.core
-    if core is not None and x.is_cpu:
+    if x.is_cuda:
+        from dropkit.core import triton  # noqa: PLC0415 - belongs to an extra
+
+        scale = scale_from_threshold(threshold) if is_scaled else 1.0
+        place = place or Place.whole(x.numel())
+        out = triton.dropout(source, key & _U64, stream & _U64, threshold, scale, place)
+    elif core is not None and x.is_cpu:
         out = torch.empty_like(source, memory_format=torch.contiguous_format)
         if place is None:
             core.dropout_flat(source, out, key, stream, threshold, is_scaled=is_scaled)

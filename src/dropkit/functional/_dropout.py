@@ -10,14 +10,15 @@ from dropkit.core.rate import STEPS, threshold_from_rate
 from dropkit.errors import OptionError
 
 Mode = Literal["inverted", "vanilla"]
+_MODES = get_args(Mode)
 
 _ANY = Address(0, 0)  # where everything is dropped, no bit is read
 
 
 def check_mode(mode: str) -> None:
     """Raise OptionError unless `mode` is one that dropout has."""
-    if mode not in get_args(Mode):
-        known = " or ".join(repr(known) for known in get_args(Mode))
+    if mode not in _MODES:
+        known = " or ".join(map(repr, _MODES))
         raise OptionError(f"`mode` must be {known}; got {mode!r}.")
 
 
