@@ -1,4 +1,4 @@
-/* AVX2: four Philox blocks in the 64-bit lanes of a register, eight blocks (64 elements) a turn.
+/* AVX2: four Philox blocks in the 64-bit lanes of a register, two registers a turn.
  *
  * A 64-bit lane holds a 32-bit word in its low half; the high half is whatever the last product
  * left there, which the 32x32->64 multiply never reads. Little-endian memory order makes the 16
@@ -10,42 +10,31 @@
 #include <immintrin.h>
 
 #include "kernel.h"
-#include "philox.h"
+#include "plan.h"
+#include "turns.h"
 
 typedef __m256i lanes;
 
-struct plan { /* what all blocks of a run share */
-    lanes m0, m1;
-    lanes key0[PHILOX_ROUNDS], key1[PHILOX_ROUNDS];
-    lanes round1_c2;            /* round 1: c2 becomes high(M0 * block) ^ this */
-    lanes round2_c0, round2_c2; /* round 2 likewise: its first product is one constant */
-    lanes round3_c2;
+struct walk {
+    struct plan plan;
+    lanes product; /* of the next four blocks: see plan.h */
     lanes threshold;
+    double scale;
 };
 
 static inline lanes spread(uint32_t word) { return _mm256_set1_epi64x((int64_t)word); }
+static inline lanes spread64(uint64_t v) { return _mm256_set1_epi64x((int64_t)v); }
 static inline lanes high(lanes v) { return _mm256_srli_epi64(v, 32); }
+static inline lanes swap(lanes v) { return _mm256_shuffle_epi32(v, 0xB1); }
 static inline lanes mix(lanes a, lanes b) { return _mm256_xor_si256(a, b); }
-static inline lanes mul(lanes a, lanes b) { return _mm256_mul_epu32(a, b); }
+static inline lanes mul(lanes a, uint32_t b) { return _mm256_mul_epu32(a, spread(b)); }
 
-/* With c1, c2, c3 the same for all blocks, rounds 1 and 2 have one constant product each. */
-static void make_plan(struct plan *plan, uint64_t first_block, const struct dk_draw *draw) {
-    uint32_t k0 = low32(draw->key), k1 = high32(draw->key);
-    plan->m0 = spread(PHILOX_M0);
-    plan->m1 = spread(PHILOX_M1);
-    for (int round = 0; round < PHILOX_ROUNDS; round++) {
-        plan->key0[round] = spread(k0 + (uint32_t)round * PHILOX_W0);
-        plan->key1[round] = spread(k1 + (uint32_t)round * PHILOX_W1);
-    }
-    uint32_t c1 = high32(first_block), c2 = low32(draw->stream), c3 = high32(draw->stream);
-    uint64_t p1 = (uint64_t)PHILOX_M1 * c2;
-    uint32_t c0_after1 = high32(p1) ^ c1 ^ k0, c1_after1 = low32(p1);
-    uint64_t p0 = (uint64_t)PHILOX_M0 * c0_after1;
-    plan->round1_c2 = spread(c3 ^ k1);
-    plan->round2_c0 = spread(c1_after1 ^ (k0 + PHILOX_W0));
-    plan->round2_c2 = spread(high32(p0) ^ (k1 + PHILOX_W1));
-    plan->round3_c2 = spread(low32(p0) ^ (k1 + 2 * PHILOX_W1));
-    plan->threshold = _mm256_set1_epi16((int16_t)draw->threshold);
+INLINE void start(struct walk *walk, uint64_t block, const struct dk_draw *draw) {
+    make_plan(&walk->plan, block, draw);
+    walk->scale = draw->scale;
+    lanes order = _mm256_setr_epi64x(0, 2, 1, 3); /* unpacking, below, leaves them sorted */
+    walk->product = _mm256_add_epi64(spread64(walk->plan.product), mul(order, PHILOX_M0));
+    walk->threshold = _mm256_set1_epi16((int16_t)draw->threshold);
 }
 
 /* 0xFFFF where the halfword is >= threshold, else 0. */
@@ -53,123 +42,125 @@ static inline lanes keep_mask(lanes halfwords, lanes threshold) {
     return _mm256_cmpeq_epi16(_mm256_max_epu16(halfwords, threshold), halfwords);
 }
 
-/* Masks of 32 elements, in order, from the lanes' blocks 0, 2, 1, 3. */
-static inline void draw_four(lanes block, const struct plan *plan, lanes keep[2]) {
-    lanes p0 = mul(block, plan->m0); /* round 1 */
-    lanes c2 = mix(high(p0), plan->round1_c2), c3 = p0;
+/* Masks of the next 32 elements, in order. */
+static inline void draw_four(struct walk *walk, lanes keep[2]) {
+    const struct plan *plan = &walk->plan;
+    lanes p0 = walk->product, p1; /* round 1 */
+    walk->product = _mm256_add_epi64(p0, spread64((uint64_t)4 * PHILOX_M0));
+    lanes c2 = mix(high(p0), spread(plan->round1_c2)), c3 = p0;
 
-    lanes p1 = mul(c2, plan->m1); /* round 2 */
-    lanes c0 = mix(high(p1), plan->round2_c0), c1 = p1;
-    c2 = mix(plan->round2_c2, c3);
-
-    p0 = mul(c0, plan->m0); /* round 3 */
-    p1 = mul(c2, plan->m1);
-    c0 = mix(high(p1), mix(c1, plan->key0[2]));
-    c1 = p1;
-    c2 = mix(high(p0), plan->round3_c2);
-    c3 = p0;
+    p1 = mul(c2, PHILOX_M1); /* round 2 */
+    lanes c0 = mix(high(p1), spread(plan->round2_c0)), c1 = p1;
+    c2 = mix(c3, spread(plan->round2_c2));
+    c3 = spread(plan->round2_c3);
 
     for (int round = 3; round < PHILOX_ROUNDS; round++) {
-        p0 = mul(c0, plan->m0);
-        p1 = mul(c2, plan->m1);
-        c0 = mix(high(p1), mix(c1, plan->key0[round]));
+        p0 = mul(c0, PHILOX_M0);
+        p1 = mul(c2, PHILOX_M1);
+        c0 = mix(high(p1), mix(c1, spread(key0(plan, round))));
         c1 = p1;
-        c2 = mix(high(p0), mix(c3, plan->key1[round]));
+        c2 = mix(high(p0), mix(c3, spread(key1(plan, round))));
         c3 = p0;
     }
-    /* words c0, c1 of each block side by side, then c2, c3 behind them */
-    lanes front = _mm256_blend_epi32(c0, _mm256_slli_epi64(c1, 32), 0xAA);
-    lanes back = _mm256_blend_epi32(c2, _mm256_slli_epi64(c3, 32), 0xAA);
-    keep[0] = keep_mask(_mm256_unpacklo_epi64(front, back), plan->threshold);
-    keep[1] = keep_mask(_mm256_unpackhi_epi64(front, back), plan->threshold);
+    /* The last round leaves words 0 and 1 of a block in one lane, and words 2 and 3 in another. */
+    p0 = swap(mul(c0, PHILOX_M0));
+    p1 = swap(mul(c2, PHILOX_M1));
+    c0 = mix(p1, mix(c1, spread(key0(plan, PHILOX_ROUNDS))));
+    c2 = mix(p0, mix(c3, spread(key1(plan, PHILOX_ROUNDS))));
+    lanes front = _mm256_blend_epi32(c0, p1, 0xAA), back = _mm256_blend_epi32(c2, p0, 0xAA);
+    keep[0] = keep_mask(_mm256_unpacklo_epi64(front, back), walk->threshold);
+    keep[1] = keep_mask(_mm256_unpackhi_epi64(front, back), walk->threshold);
 }
 
-static inline __m128i lower(lanes v) { return _mm256_castsi256_si128(v); }
-static inline __m128i upper(lanes v) { return _mm256_extracti128_si256(v, 1); }
-
-/* The four below: y[0..16) = keep ? x * scale : +0. */
-
-static inline void apply_f32(const float *x, float *y, lanes keep, double scale) {
-    __m256 s = _mm256_set1_ps((float)scale);
-    __m256 a = _mm256_mul_ps(_mm256_loadu_ps(x), s), b = _mm256_mul_ps(_mm256_loadu_ps(x + 8), s);
-    __m256i ka = _mm256_cvtepi16_epi32(lower(keep)), kb = _mm256_cvtepi16_epi32(upper(keep));
-    _mm256_storeu_ps(y, _mm256_and_ps(a, _mm256_castsi256_ps(ka)));
-    _mm256_storeu_ps(y + 8, _mm256_and_ps(b, _mm256_castsi256_ps(kb)));
+/* Masks of the elements [i, i + 8). */
+static inline __m128i eight(const lanes *keep, int i) {
+    return i % 16 == 0 ? _mm256_castsi256_si128(keep[i / 16])
+                       : _mm256_extracti128_si256(keep[i / 16], 1);
 }
 
-static inline void apply_f64(const double *x, double *y, lanes keep, double scale) {
-    __m256d s = _mm256_set1_pd(scale);
-    __m128i quarter[4] = {lower(keep), _mm_srli_si128(lower(keep), 8), upper(keep),
-                          _mm_srli_si128(upper(keep), 8)};
-    for (int q = 0; q < 4; q++) {
-        __m256d v = _mm256_mul_pd(_mm256_loadu_pd(x + 4 * q), s);
-        __m256d k = _mm256_castsi256_pd(_mm256_cvtepi16_epi64(quarter[q]));
-        _mm256_storeu_pd(y + 4 * q, _mm256_and_pd(v, k));
+INLINE __m256 drop(__m256 v, __m256i keep, double scale) {
+    return _mm256_and_ps(_mm256_mul_ps(v, _mm256_set1_ps((float)scale)), _mm256_castsi256_ps(keep));
+}
+
+/* 8 floats from and to float32 and float16. Storing rounds to nearest even. */
+
+static inline __m256 load_f32(const float *x) { return _mm256_loadu_ps(x); }
+static inline void store_f32(float *y, __m256 v) { _mm256_storeu_ps(y, v); }
+static inline __m256 load_f16(const uint16_t *x) {
+    return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x));
+}
+static inline void store_f16(uint16_t *y, __m256 v) {
+    _mm_storeu_si128((__m128i *)y, _mm256_cvtps_ph(v, _MM_FROUND_TO_NEAREST_INT));
+}
+
+#define DEFINE_APPLY(dtype, element)                                                               \
+    INLINE void apply_##dtype(const element *x, const element *residual, element *y,               \
+                              const lanes *keep, double scale) {                                   \
+        for (int i = 0; i < TURN; i += 8) {                                                        \
+            __m256i mask = _mm256_cvtepi16_epi32(eight(keep, i));                                  \
+            __m256 v = drop(load_##dtype(x + i), mask, scale);                                     \
+            if (residual != NULL)                                                                  \
+                v = _mm256_add_ps(v, load_##dtype(residual + i));                                  \
+            store_##dtype(y + i, v);                                                               \
+        }                                                                                          \
     }
+
+DEFINE_APPLY(f32, float)
+DEFINE_APPLY(f16, uint16_t)
+
+INLINE void apply_f64(const double *x, const double *residual, double *y, const lanes *keep,
+                      double scale) {
+    for (int i = 0; i < TURN; i += 4) {
+        __m128i mask = eight(keep, i & ~7);
+        __m256i wide = _mm256_cvtepi16_epi64(i % 8 == 0 ? mask : _mm_srli_si128(mask, 8));
+        __m256d v = _mm256_mul_pd(_mm256_loadu_pd(x + i), _mm256_set1_pd(scale));
+        v = _mm256_and_pd(v, _mm256_castsi256_pd(wide));
+        if (residual != NULL)
+            v = _mm256_add_pd(v, _mm256_loadu_pd(residual + i));
+        _mm256_storeu_pd(y + i, v);
+    }
+}
+
+/* Elements 0..3 and 8..11 of 16, or the others, as floats: packing sorts them again. */
+INLINE __m256 load_bf16(const uint16_t *x, int others) {
+    lanes v = _mm256_loadu_si256((const lanes *)x), zero = _mm256_setzero_si256();
+    return _mm256_castsi256_ps(others ? _mm256_unpackhi_epi16(zero, v)
+                                      : _mm256_unpacklo_epi16(zero, v));
 }
 
 /* The upper 16 bits of each float, rounded to nearest even, in the low half of its lane. */
-static inline __m256i round_bf16(__m256 v) {
-    __m256i bits = _mm256_castps_si256(v);
-    __m256i last = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
-    __m256i rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), last);
-    __m256i is_nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
+static inline lanes round_bf16(__m256 v) {
+    lanes bits = _mm256_castps_si256(v);
+    lanes last = _mm256_and_si256(_mm256_srli_epi32(bits, 16), _mm256_set1_epi32(1));
+    lanes rounded = _mm256_add_epi32(_mm256_add_epi32(bits, _mm256_set1_epi32(0x7FFF)), last);
+    lanes is_nan = _mm256_castps_si256(_mm256_cmp_ps(v, v, _CMP_UNORD_Q));
     rounded = _mm256_srli_epi32(rounded, 16);
     return _mm256_blendv_epi8(rounded, _mm256_set1_epi32(0x7FC0), is_nan);
 }
 
-static inline void apply_bf16(const uint16_t *x, uint16_t *y, lanes keep, double scale) {
-    __m256 s = _mm256_set1_ps((float)scale);
-    __m256i v = _mm256_loadu_si256((const __m256i *)x), zero = _mm256_setzero_si256();
-    __m256 a = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_unpacklo_epi16(zero, v)), s);
-    __m256 b = _mm256_mul_ps(_mm256_castsi256_ps(_mm256_unpackhi_epi16(zero, v)), s);
-    __m256i packed = _mm256_packus_epi32(round_bf16(a), round_bf16(b));
-    _mm256_storeu_si256((__m256i *)y, _mm256_and_si256(packed, keep));
-}
-
-static inline void apply_f16(const uint16_t *x, uint16_t *y, lanes keep, double scale) {
-    __m256 s = _mm256_set1_ps((float)scale);
-    __m256 a = _mm256_mul_ps(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)x)), s);
-    __m256 b = _mm256_mul_ps(_mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(x + 8))), s);
-    __m128i ha = _mm256_cvtps_ph(a, _MM_FROUND_TO_NEAREST_INT);
-    __m128i hb = _mm256_cvtps_ph(b, _MM_FROUND_TO_NEAREST_INT);
-    _mm_storeu_si128((__m128i *)y, _mm_and_si128(ha, lower(keep)));
-    _mm_storeu_si128((__m128i *)(y + 8), _mm_and_si128(hb, upper(keep)));
-}
-
-/* Whole turns of 64 elements here; the elements before and after them are portable's. */
-#define DEFINE_DROPOUT(dtype, element, slot)                                                       \
-    static void dropout_##dtype(const void *from, void *to, size_t n, uint64_t first,              \
-                                const struct dk_draw *draw) {                                      \
-        const element *x = from;                                                                   \
-        element *y = to;                                                                           \
-        size_t head = (size_t)(-first % HALFWORDS);                                                \
-        if (head > n)                                                                              \
-            head = n;                                                                              \
-        dk_portable.dropout[slot](x, y, head, first, draw);                                        \
-        uint64_t block = (first + head) / HALFWORDS;                                               \
-        size_t i = head;                                                                           \
-        struct plan plan;                                                                          \
-        make_plan(&plan, block, draw);                                                             \
-        lanes at =                                                                                 \
-            _mm256_add_epi64(_mm256_set1_epi64x((int64_t)block), _mm256_setr_epi64x(0, 2, 1, 3));  \
-        const lanes four = _mm256_set1_epi64x(4);                                                  \
-        for (; n - i >= 64; i += 64) {                                                             \
-            lanes keep[4];                                                                         \
-            draw_four(at, &plan, keep);                                                            \
-            at = _mm256_add_epi64(at, four);                                                       \
-            draw_four(at, &plan, keep + 2);                                                        \
-            at = _mm256_add_epi64(at, four);                                                       \
-            for (int part = 0; part < 4; part++)                                                   \
-                apply_##dtype(x + i + 16 * part, y + i + 16 * part, keep[part], draw->scale);      \
-        }                                                                                          \
-        dk_portable.dropout[slot](x + i, y + i, n - i, first + i, draw);                           \
+INLINE void apply_bf16(const uint16_t *x, const uint16_t *residual, uint16_t *y, const lanes *keep,
+                       double scale) {
+    for (int i = 0; i < TURN; i += 16) {
+        lanes mask = keep[i / 16];
+        __m256 a = drop(load_bf16(x + i, 0), _mm256_unpacklo_epi16(mask, mask), scale);
+        __m256 b = drop(load_bf16(x + i, 1), _mm256_unpackhi_epi16(mask, mask), scale);
+        if (residual != NULL) {
+            a = _mm256_add_ps(a, load_bf16(residual + i, 0));
+            b = _mm256_add_ps(b, load_bf16(residual + i, 1));
+        }
+        _mm256_storeu_si256((lanes *)(y + i), _mm256_packus_epi32(round_bf16(a), round_bf16(b)));
     }
+}
 
-DEFINE_DROPOUT(f32, float, DK_F32)
-DEFINE_DROPOUT(f64, double, DK_F64)
-DEFINE_DROPOUT(bf16, uint16_t, DK_BF16)
-DEFINE_DROPOUT(f16, uint16_t, DK_F16)
+INLINE void take_turn(struct walk *walk, enum dk_dtype dtype, const void *x, const void *residual,
+                      void *y) {
+    lanes keep[4];
+    draw_four(walk, keep);
+    draw_four(walk, keep + 2);
+    APPLY(dtype, x, residual, y, keep, walk->scale);
+}
+
+DEFINE_RUNS
 
 static int has_avx2(void) {
     unsigned a, b, c = 0, d;
@@ -177,8 +168,7 @@ static int has_avx2(void) {
            && __get_cpuid(1, &a, &b, &c, &d) && (c & bit_F16C);
 }
 
-const struct dk_isa dk_avx2 = {
-    "avx2", has_avx2, {dropout_f32, dropout_f64, dropout_bf16, dropout_f16}};
+const struct dk_isa dk_avx2 = {"avx2", has_avx2, 0.3, RUNS};
 
 #else
 typedef int dk_avx2_is_for_x86_64; /* ISO C forbids an empty file */

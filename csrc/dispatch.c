@@ -5,8 +5,14 @@
 #include "dispatch.h"
 
 static const struct dk_isa *const ISAS[] = {
+#if defined(DK_HAS_AVX512)
+    &dk_avx512,
+#endif
 #if defined(__x86_64__)
     &dk_avx2,
+#endif
+#if defined(DK_HAS_NEON)
+    &dk_neon,
 #endif
     &dk_portable, /* last, and always usable */
 };

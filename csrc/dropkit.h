@@ -16,7 +16,7 @@
 #endif
 
 /* Raised with every change of a signature below; the binding refuses any other number. */
-#define DK_ABI 2
+#define DK_ABI 3
 
 enum dk_status {
     DK_OK = 0,
@@ -53,10 +53,20 @@ DK_API enum dk_status dk_dropout(int dtype, const void *x, void *y, size_t rows,
                                  uint64_t column_offset, uint64_t key, uint64_t stream,
                                  uint32_t threshold, double scale, int threads);
 
-/* The same for the plain row-major index, in six arguments: what a call costs on a small tensor is
- * what it costs to pass its arguments. `how` holds the threshold in bits 0..16, the dtype in bits
- * 20..23, "leave kept elements unscaled" in bit 24 and the threads in bits 32..63; the scale is
- * 65536 / (65536 - threshold). */
+/* y[r, c] = (keep ? x[r, c] * scale : +0) + residual[r, c]: dropout into a residual stream.
+ *
+ * The halves are computed in float32, and rounded to nearest even once, after the addition.
+ * y may be x or residual, or both; any other overlap is not allowed. */
+DK_API enum dk_status dk_dropout_add(int dtype, const void *x, const void *residual, void *y,
+                                     size_t rows, size_t inner, const int64_t *row_ids,
+                                     uint64_t first_row, uint64_t row_stride,
+                                     uint64_t column_offset, uint64_t key, uint64_t stream,
+                                     uint32_t threshold, double scale, int threads);
+
+/* dk_dropout for the plain row-major index, in six arguments: what a call costs on a small tensor
+ * is what it costs to pass its arguments. `how` holds the threshold in bits 0..16, the dtype in
+ * bits 20..23, "leave kept elements unscaled" in bit 24 and the threads in bits 32..63; the scale
+ * is 65536 / (65536 - threshold). */
 DK_API enum dk_status dk_dropout_flat(const void *x, void *y, size_t n, uint64_t key,
                                       uint64_t stream, uint64_t how);
 

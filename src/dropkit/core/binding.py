@@ -15,13 +15,19 @@ import dropkit.core
 from dropkit.core.place import Place
 from dropkit.errors import CoreError
 
-ABI = 2
+ABI = 3
 ISA_VARIABLE = "DROPKIT_ISA"
 #: The name under which DROPKIT_ISA asks for the slow twin.
 REFERENCE = "reference"
 
 #: What the core calls the types it knows.
 CODES = {torch.float32: 0, torch.float64: 1, torch.bfloat16: 2, torch.float16: 3}
+
+_PLACE_AND_DRAW = [
+    *(c_size_t, c_size_t),  # rows, inner
+    *(c_void_p, c_uint64, c_uint64, c_uint64),  # row_ids, first_row, row_stride, column_offset
+    *(c_uint64, c_uint64, c_uint32, c_double, c_int),  # key, stream, threshold, scale, threads
+]
 
 #: name: (result, arguments); the only copy of the C header in Python.
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
@@ -31,27 +37,36 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "dk_isa_usable": (c_int, [c_size_t]),
     "dk_isa_active": (c_char_p, []),
     "dk_isa_force": (c_int, [c_char_p]),
-    "dk_dropout": (
-        c_int,
-        [
-            *(c_int, c_void_p, c_void_p, c_size_t, c_size_t),  # dtype, x, y, rows, inner
-            *(
-                c_void_p,
-                c_uint64,
-                c_uint64,
-                c_uint64,
-            ),  # row_ids, first_row, row_stride, column_offset
-            *(
-                c_uint64,
-                c_uint64,
-                c_uint32,
-                c_double,
-                c_int,
-            ),  # key, stream, threshold, scale, threads
-        ],
-    ),
+    "dk_dropout": (c_int, [c_int, c_void_p, c_void_p, *_PLACE_AND_DRAW]),
+    "dk_dropout_add": (c_int, [c_int, c_void_p, c_void_p, c_void_p, *_PLACE_AND_DRAW]),
     "dk_dropout_flat": (c_int, [c_void_p, c_void_p, c_size_t, c_uint64, c_uint64, c_uint64]),
 }
+
+
+def _place_and_draw(
+    x: Tensor, key: int, stream: int, threshold: int, scale: float, place: Place
+) -> tuple[float | None, ...]:
+    rows = place.rows
+    return (
+        rows,
+        x.numel() // rows if rows else 0,
+        None if place.row_ids is None else place.row_ids.data_ptr(),
+        place.first_row,
+        place.row_stride,
+        place.column_offset,
+        key,
+        stream,
+        threshold,
+        scale,
+        torch.get_num_threads(),
+    )
+
+
+def _check(status: int) -> None:
+    if status != 0:
+        raise CoreError(
+            f"the C core refused a call with status {status}: this is a fault in dropkit."
+        )
 
 
 class Core:
@@ -65,7 +80,9 @@ class Core:
             function.restype, function.argtypes = result, arguments
         self._library = library
         self._dropout = library.dk_dropout
-        self._dropout_flat = library.dk_dropout_flat
+        self._dropout_add = library.dk_dropout_add
+        #: ``dk_dropout_flat`` itself, for the one call that cannot afford a wrapper: see `kernels`.
+        self.dropout_flat = library.dk_dropout_flat
         found = library.dk_abi()
         if found != ABI:
             raise CoreError(f"it has ABI {found}, this package needs {ABI}")
@@ -113,40 +130,37 @@ class Core:
         place: Place,
     ) -> None:
         """Write ``where(keep, x * scale, 0)`` to `y`; both contiguous, on the CPU, of one dtype."""
-        rows = place.rows
         status = self._dropout(
             CODES[x.dtype],
             x.data_ptr(),
             y.data_ptr(),
-            rows,
-            x.numel() // rows if rows else 0,
-            None if place.row_ids is None else place.row_ids.data_ptr(),
-            place.first_row,
-            place.row_stride,
-            place.column_offset,
-            key,
-            stream,
-            threshold,
-            scale,
-            torch.get_num_threads(),
+            *_place_and_draw(x, key, stream, threshold, scale, place),
         )
-        if status != 0:
-            raise CoreError(
-                f"the C core refused a call with status {status}: this is a fault in dropkit."
-            )
+        _check(status)
 
-    def dropout_flat(
-        self, x: Tensor, y: Tensor, key: int, stream: int, threshold: int, *, is_scaled: bool
+    def dropout_add(
+        self,
+        x: Tensor,
+        residual: Tensor,
+        y: Tensor,
+        key: int,
+        stream: int,
+        threshold: int,
+        scale: float,
+        place: Place,
     ) -> None:
-        """`dropout` for the plain row-major index."""
-        how = threshold | CODES[x.dtype] << 20 | torch.get_num_threads() << 32
-        if not is_scaled:
-            how |= 1 << 24
-        status = self._dropout_flat(x.data_ptr(), y.data_ptr(), x.numel(), key, stream, how)
-        if status != 0:
-            raise CoreError(
-                f"the C core refused a call with status {status}: this is a fault in dropkit."
-            )
+        """Write ``where(keep, x * scale, 0) + residual`` to `y`, which may be `x` or `residual`.
+
+        All contiguous, on the CPU, of one dtype and size.
+        """
+        status = self._dropout_add(
+            CODES[x.dtype],
+            x.data_ptr(),
+            residual.data_ptr(),
+            y.data_ptr(),
+            *_place_and_draw(x, key, stream, threshold, scale, place),
+        )
+        _check(status)
 
 
 @dataclass(frozen=True)

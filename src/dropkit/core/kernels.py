@@ -9,7 +9,7 @@ from dropkit.core import reference
 from dropkit.core.binding import CODES, LOADED
 from dropkit.core.place import Place
 from dropkit.core.rate import scale_from_threshold
-from dropkit.errors import CoreWarning, DtypeError
+from dropkit.errors import CoreError, CoreWarning, DtypeError
 
 _U64 = (1 << 64) - 1
 
@@ -29,7 +29,6 @@ def dropout(
     key: int,
     stream: int,
     threshold: int,
-    *,
     is_scaled: bool = True,
     place: Place | None = None,
 ) -> Tensor:
@@ -49,29 +48,40 @@ def dropout(
     Raises:
         DtypeError: `x` is of another type.
     """
+    code = CODES.get(x.dtype)
+    if code is None or place is not None or not x.is_cpu or not x.is_contiguous() or x.is_neg():
+        return _dropout_of_any(x, key, stream, threshold, is_scaled, place)
+    core = LOADED.core
+    if core is None:
+        return _dropout_of_any(x, key, stream, threshold, is_scaled, place)
+    # Nearly all calls come here, many with some hundred elements: one short call, see dropkit.h.
+    out = torch.empty_like(x)
+    how = threshold | code << 20 | (not is_scaled) << 24 | torch.get_num_threads() << 32
+    status = core.dropout_flat(x.data_ptr(), out.data_ptr(), x.numel(), key, stream, how)
+    if status:
+        raise CoreError(f"the C core refused a call with status {status}: a fault in dropkit.")
+    return out
+
+
+def _dropout_of_any(
+    x: Tensor, key: int, stream: int, threshold: int, is_scaled: bool, place: Place | None
+) -> Tensor:
     check_dtype(x)
-    source = x.contiguous()  # before any data_ptr(): gradients often come expanded
+    scale = scale_from_threshold(threshold) if is_scaled else 1.0
+    place = place or Place.whole(x.numel())
+    source = x.contiguous()  # before any data_ptr(): gradients often come expanded ...
     if source.is_neg():  # ... or negated on paper only
         source = source.resolve_neg()
-    core = LOADED.core
     if x.is_cuda:
         from dropkit.core import triton  # noqa: PLC0415 - belongs to an extra
 
-        scale = scale_from_threshold(threshold) if is_scaled else 1.0
-        place = place or Place.whole(x.numel())
         out = triton.dropout(source, key & _U64, stream & _U64, threshold, scale, place)
-    elif core is not None and x.is_cpu:
+    elif x.is_cpu and LOADED.core is not None:
         out = torch.empty_like(source, memory_format=torch.contiguous_format)
-        if place is None:
-            core.dropout_flat(source, out, key, stream, threshold, is_scaled=is_scaled)
-        else:
-            scale = scale_from_threshold(threshold) if is_scaled else 1.0
-            core.dropout(source, out, key, stream, threshold, scale, place)
+        LOADED.core.dropout(source, out, key, stream, threshold, scale, place)
     else:
         if x.is_cpu:
             _warn_once(LOADED.why_not)
-        scale = scale_from_threshold(threshold) if is_scaled else 1.0
-        place = place or Place.whole(x.numel())
         out = reference.dropout(source, key & _U64, stream & _U64, threshold, scale, place)
     return out if x.is_contiguous() else torch.empty_like(x).copy_(out)
 

@@ -91,7 +91,7 @@ def _dropout(x: Tensor, mask: Tensor, is_scaled: bool, rows: Tensor | None = Non
     place = None
     if rows is not None and x.numel():
         place = Place(x.shape[0], x.numel() // x.shape[0], row_ids=rows)
-    return kernels.dropout(x, key, stream, threshold, is_scaled=is_scaled, place=place)
+    return kernels.dropout(x, key, stream, threshold, is_scaled, place)
 
 
 def _save_mask(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:

@@ -74,9 +74,27 @@ def keep_mask(key: int, stream: int, threshold: int, place: Place, numel: int) -
 
 def dropout(x: Tensor, key: int, stream: int, threshold: int, scale: float, place: Place) -> Tensor:
     """``where(keep, x * scale, 0)``, rounded once: halves are scaled in float32."""
+    return _wide_dropout(x, key, stream, threshold, scale, place).to(x.dtype)
+
+
+def dropout_add(
+    x: Tensor,
+    residual: Tensor,
+    key: int,
+    stream: int,
+    threshold: int,
+    scale: float,
+    place: Place,
+) -> Tensor:
+    """``where(keep, x * scale, 0) + residual``; halves in float32, rounded once at the end."""
+    wide = _wide_dropout(x, key, stream, threshold, scale, place)
+    return (wide + residual.to(wide.dtype)).to(x.dtype)
+
+
+def _wide_dropout(
+    x: Tensor, key: int, stream: int, threshold: int, scale: float, place: Place
+) -> Tensor:
     keep = keep_mask(key, stream, threshold, place, x.numel()).view(x.shape).to(x.device)
     wide = x if x.dtype == torch.float64 else x.float()
     factor = torch.tensor(scale, dtype=wide.dtype, device=x.device)
-    return torch.where(
-        keep, (wide * factor).to(x.dtype), torch.zeros((), dtype=x.dtype, device=x.device)
-    )
+    return torch.where(keep, wide * factor, torch.zeros_like(factor))

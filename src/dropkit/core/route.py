@@ -59,9 +59,9 @@ def dropout(
         address = scope.next_address(site)
         key, stream = address.key, address.stream
     if x.requires_grad and torch.is_grad_enabled():
-        out: Tensor = _Masked.apply(x, (key, stream, threshold, is_scaled, place))
+        out: Tensor = _apply_masked(x, (key, stream, threshold, is_scaled, place))
         return out
-    return kernels.dropout(x, key, stream, threshold, is_scaled=is_scaled, place=place)
+    return kernels.dropout(x, key, stream, threshold, is_scaled, place)
 
 
 def _is_plain(x: Tensor) -> bool:
@@ -84,22 +84,25 @@ class _Masked(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, mask: _Mask) -> Tensor:
         ctx.mask = mask
-        key, stream, threshold, is_scaled, place = mask
-        return kernels.dropout(x, key, stream, threshold, is_scaled=is_scaled, place=place)
+        return kernels.dropout(x, *mask)
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         return _masked(grad, ctx.mask), None
 
 
+# Function.apply without its look for transforms: a plain tensor is in none.
+_apply_masked = super(torch.autograd.Function, _Masked).apply
+
+
 def _masked(x: Tensor, mask: _Mask) -> Tensor:
-    key, stream, threshold, is_scaled, place = mask
     # ``torch.autograd.grad(is_grads_batched=True)`` still batches in a way of its own
     if _is_plain(x) and not _functorch.is_legacy_batchedtensor(x):
         if x.requires_grad and torch.is_grad_enabled():
-            out: Tensor = _Masked.apply(x, mask)
+            out: Tensor = _apply_masked(x, mask)
             return out
-        return kernels.dropout(x, key, stream, threshold, is_scaled=is_scaled, place=place)
+        return kernels.dropout(x, *mask)
+    key, stream, threshold, is_scaled, place = mask
     rows = None
     if place is not None:
         ids = torch.as_tensor(list(place.row_indices()), dtype=torch.int64)
