@@ -17,6 +17,7 @@ from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 import torch
+import torch.distributed as dist
 from torch import nn
 
 from dropkit.core import recompute
@@ -194,8 +195,14 @@ class _Ambient(threading.local):
 _ambient = _Ambient()
 
 
-def ambient_words() -> tuple[int, int]:
-    """Key and stream, signed, from torch's default CPU generator."""
+def ambient_words(*, is_shared: bool = False) -> tuple[int, int]:
+    """Key and stream, signed, from torch's default CPU generator.
+
+    Ranks of a process group are often seeded alike, and would then drop the same elements of
+    different examples. So the rank is folded into the stream, unless `is_shared`.
+    """
     _ambient.buffer.random_(-(1 << 63), None)
     key, stream = _ambient.words.tolist()
+    if not is_shared and dist.is_initialized():
+        stream ^= dist.get_rank()
     return key, stream

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from dropkit.core import kernels, ops
+from dropkit.core import kernels, ops, shards
 from dropkit.core.address import Address
 from dropkit.core.compiled import draw_number
 from dropkit.core.naming import ambient_words, current_scope, rows_are_open
@@ -114,6 +114,8 @@ def _general(
     x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
 ) -> Tensor:
     kernels.check_dtype(x)
+    if shards.is_sharded(x):
+        return _sharded(x, threshold, is_scaled, address, site)
     scope = current_scope()
     rows = None
     if address is not None:
@@ -127,6 +129,21 @@ def _general(
         if scope is not None and scope.has_rows and x.dim():
             rows = torch.ops.dropkit.draw_rows(x.shape[0])
     return _transformed(x, mask, is_scaled, rows)
+
+
+def _sharded(
+    x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
+) -> Tensor:
+    scope = current_scope()
+    if address is None and scope is not None:
+        address = scope.next_address(site)
+    if address is not None:
+        key, stream = address.key, address.stream
+    else:  # all processes must draw the same, so they must have been seeded alike
+        key, stream = ambient_words(is_shared=True)
+    return shards.on_each_shard(
+        x, lambda local, place: _masked(local, (key, stream, threshold, is_scaled, place))
+    )
 
 
 def _compiled(
