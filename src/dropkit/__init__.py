@@ -4,12 +4,14 @@ from dropkit import errors, functional, nn
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
+from dropkit.sites.accelerate import accelerate
 from dropkit.sites.find import Site, find_sites
 from dropkit.sites.rates import set_rates
 
 __all__ = [
     "Address",
     "Site",
+    "accelerate",
     "effective_rate",
     "errors",
     "find_sites",

@@ -22,6 +22,7 @@ from torch import nn
 
 from dropkit.core import recompute
 from dropkit.core.address import Address, as_u64
+from dropkit.core.counted import Counted
 from dropkit.core.scope import Rows, Scope
 
 P = ParamSpec("P")
@@ -104,56 +105,27 @@ class masks_at:  # noqa: N801 - reads as a verb, like torch.no_grad
         return stacks
 
 
-class _Open:
-    """Counts the blocks of a kind that are open in any thread."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self.count = 0
-
-    def __enter__(self) -> None:
-        with self._lock:
-            self.count += 1
-            if self.count == 1:
-                self.first_opened()
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self.count -= 1
-            if self.count == 0:
-                self.last_closed()
-
-    def first_opened(self) -> None:
-        """Called when there was none before."""
-
-    def last_closed(self) -> None:
-        """Called when there is none any more."""
-
-
 _HOOK = -1  # torch counts its own from 0
 
 
-class _Naming(_Open):
+class _Naming(Counted):
     """What holds for all threads while any block is open.
 
     Modules are named as they are called, and checkpointed functions remember where their calls
     began.
     """
 
-    def first_opened(self) -> None:
-        self._stack = contextlib.ExitStack()
+    def begin(self, stack: contextlib.ExitStack) -> None:
         # Not torch's own registration: it makes a new key each time, and each new key makes
         # torch.compile compile everything anew.
-        nn.modules.module._global_forward_pre_hooks[_HOOK] = _name_modules  # noqa: SLF001
-        self._stack.callback(nn.modules.module._global_forward_pre_hooks.pop, _HOOK)  # noqa: SLF001
-        self._stack.enter_context(recompute.wrapped_checkpoints(_replay_from_here))
-
-    def last_closed(self) -> None:
-        self._stack.close()
+        hooks = nn.modules.module._global_forward_pre_hooks  # noqa: SLF001
+        hooks[_HOOK] = _name_modules
+        stack.callback(hooks.pop, _HOOK)
+        stack.enter_context(recompute.wrapped_checkpoints(_replay_from_here))
 
 
 _naming = _Naming()
-_rows = _Open()
+_rows = Counted()
 
 
 def rows_are_open() -> bool:

@@ -1,70 +1,85 @@
 """Activation checkpointing runs a function twice: the second run must draw the first one's masks.
 
-torch restores its generator's state for that, which serves ambient masks. Named masks count calls
-instead, so what a checkpoint recomputes is wrapped: it goes back to where the counts stood when
-the checkpoint began.
+torch restores its generator's state for that, which serves ambient masks. Whatever else decides
+on a mask registers here how to put itself back to where a checkpoint began; what the checkpoint
+recomputes is then wrapped in that.
 """
 
 import contextlib
 import functools
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from typing import Any
 
 import torch.utils.checkpoint as torch_checkpoint
 
-#: Puts the counts back for one more run.
+#: Puts things back for one more run.
 Replay = Callable[[], AbstractContextManager[None]]
+#: Called when a checkpoint begins; returns how to go back there, or None where nothing matters.
+Note = Callable[[], Replay | None]
 
-
-def _rewinding(function: Callable[..., Any], replay: Replay) -> Callable[..., Any]:
-    @functools.wraps(function, updated=())
-    def run(*args: Any, **kwargs: Any) -> Any:
-        with replay():
-            return function(*args, **kwargs)
-
-    return run
-
-
-def _rewinding_after_first(function: Callable[..., Any], replay: Replay) -> Callable[..., Any]:
-    again = _rewinding(function, replay)
-    runs = [function]
-
-    @functools.wraps(function, updated=())
-    def run(*args: Any, **kwargs: Any) -> Any:
-        return (runs.pop() if runs else again)(*args, **kwargs)
-
-    return run
+_lock = threading.Lock()
+_notes: list[Note] = []
+_without_reentrant = torch_checkpoint._checkpoint_without_reentrant_generator  # noqa: SLF001
+_reentrant_forward: Callable[..., Any] = torch_checkpoint.CheckpointFunction.forward
 
 
 @contextlib.contextmanager
-def wrapped_checkpoints(note: Callable[[], Replay | None]) -> Iterator[None]:
-    """Inside the block both of torch's checkpoint kinds wrap the functions they are given.
+def wrapped_checkpoints(note: Note) -> Iterator[None]:
+    """Inside the block both of torch's checkpoint kinds go back to what `note` notes.
 
-    torch has no public hook for this; these two names are where both kinds pass, however
-    ``checkpoint`` itself was imported, and the tests of both kinds fail if they move.
-
-    Args:
-        note: Called when a checkpoint begins; returns how to go back there, or None.
+    torch has no public hook for this; the two names that are replaced here are where both kinds
+    pass, however ``checkpoint`` itself was imported, and the tests of both kinds fail if they move.
     """
-    reentrant = torch_checkpoint.CheckpointFunction
-    forward: Callable[..., Any] = reentrant.forward
-    without_reentrant = torch_checkpoint._checkpoint_without_reentrant_generator  # noqa: SLF001
-
-    def reentrant_forward(ctx: Any, function: Callable[..., Any], *args: Any) -> Any:
-        replay = note()  # this kind runs what it is given in forward too
-        return forward(ctx, _rewinding_after_first(function, replay) if replay else function, *args)
-
-    def generator(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
-        replay = note()  # this kind runs what it is given in recomputation only
-        return without_reentrant(
-            _rewinding(function, replay) if replay else function, *args, **kwargs
-        )
-
-    reentrant.forward = staticmethod(reentrant_forward)  # type: ignore[method-assign]
-    torch_checkpoint._checkpoint_without_reentrant_generator = generator  # type: ignore[assignment]  # noqa: SLF001
+    with _lock:
+        _notes.append(note)
+        if len(_notes) == 1:
+            _replace(_generator, _forward)
     try:
         yield
     finally:
-        reentrant.forward = staticmethod(forward)  # type: ignore[method-assign]
-        torch_checkpoint._checkpoint_without_reentrant_generator = without_reentrant  # noqa: SLF001
+        with _lock:
+            _notes.remove(note)
+            if not _notes:
+                _replace(_without_reentrant, _reentrant_forward)
+
+
+def _replace(generator: Callable[..., Any], forward: Callable[..., Any]) -> None:
+    torch_checkpoint._checkpoint_without_reentrant_generator = generator  # noqa: SLF001
+    torch_checkpoint.CheckpointFunction.forward = staticmethod(forward)  # type: ignore[method-assign]
+
+
+def _generator(function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    # This kind runs what it is given in recomputation only.
+    return _without_reentrant(_rewinding(function, _replays()), *args, **kwargs)
+
+
+def _forward(ctx: Any, function: Callable[..., Any], *args: Any) -> Any:
+    # This kind runs what it is given in forward too.
+    again = _rewinding(function, _replays())
+    runs = [function]
+
+    @functools.wraps(function, updated=())
+    def run(*inner: Any, **kwargs: Any) -> Any:
+        return (runs.pop() if runs else again)(*inner, **kwargs)
+
+    return _reentrant_forward(ctx, run, *args)
+
+
+def _replays() -> list[Replay]:
+    return [replay for note in list(_notes) if (replay := note()) is not None]
+
+
+def _rewinding(function: Callable[..., Any], replays: list[Replay]) -> Callable[..., Any]:
+    if not replays:
+        return function
+
+    @functools.wraps(function, updated=())
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with contextlib.ExitStack() as stack:
+            for replay in replays:
+                stack.enter_context(replay())
+            return function(*args, **kwargs)
+
+    return run

@@ -48,6 +48,18 @@ class Dropout(torch.nn.Dropout):
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._site_number = site_number(self)
 
+    @classmethod
+    def adopt(cls, module: torch.nn.Dropout) -> None:
+        """Make a plain ``torch.nn.Dropout`` one of these, in place."""
+        module.__class__ = cls
+        vars(module).update(mode="inverted", _site_number=site_number(module))
+
+    @staticmethod
+    def release(module: torch.nn.Dropout) -> None:
+        """Undo `adopt`."""
+        module.__class__ = torch.nn.Dropout
+        del module.mode, module._site_number  # noqa: SLF001
+
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Drop elements of `input`, ``(*)``, in training."""
         return apply_dropout(
