@@ -41,6 +41,12 @@ def tests(session: nox.Session) -> None:
 
 
 @nox.session
+def core(session: nox.Session) -> None:
+    """All tests of the C core: other compilers, sanitizers, emulated processors."""
+    session.run("pytest", "-m", "", "tests/csrc", *session.posargs)
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """Measure; see docs/performance.md."""
     session.run("python", "bench/dropout_forward.py", *session.posargs)

@@ -104,6 +104,19 @@ def _cpu_model() -> str:
     return models[0] if models else platform.machine()
 
 
+def _torch_random() -> str:
+    """Which of torch's two ways to draw Bernoulli numbers on a CPU this machine takes.
+
+    ``bernoulli_`` calls MKL where torch has it and the processor is Intel's, and is one serial
+    loop elsewhere.
+    """
+    try:
+        is_intel = "GenuineIntel" in Path("/proc/cpuinfo").read_text(encoding="utf-8")
+    except OSError:
+        is_intel = False
+    return "mkl" if is_intel and torch.backends.mkl.is_available() else "serial"
+
+
 def _commit() -> str:
     """Short hash of the checkout this file lies in; "+" behind it where files are changed."""
     here = Path(__file__).parent
@@ -131,6 +144,7 @@ def facts() -> dict[str, Any]:
             "torch": torch.__version__,
             "python": platform.python_version(),
         },
+        "torch_random": _torch_random(),
         "commit": _commit(),
     }
 

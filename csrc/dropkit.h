@@ -70,4 +70,34 @@ DK_API enum dk_status dk_dropout_add(int dtype, const void *x, const void *resid
 DK_API enum dk_status dk_dropout_flat(const void *x, void *y, size_t n, uint64_t key,
                                       uint64_t stream, uint64_t how);
 
+/* Attention with dropout, between its matrix products: a contiguous float32 tile of scores
+ * (n_heads, n_rows, n_columns), in place. Row r of head h is query q = first_query + r of head
+ * heads[h] in a (heads, n_queries, n_keys) tensor that the mask is cut from: element c of the row
+ * has index (heads[h] * n_queries + q) * n_keys + c. With is_causal only the columns 0..q are seen.
+ *
+ * forward:  scores = keep ? softmax(scores) * scale : +0, where scale is 65536 / (65536 - threshold);
+ *           logsumexp[row] is that of the row's scores. A row that sees nothing above -inf gets
+ *           zeros, and +inf there. exp is within 2 ulp, and 0 below the least normal number.
+ * backward: scores become the same again, from logsumexp, which is only read. grads holds the
+ *           gradients of those, and gets the gradients of the scores: with p = softmax(scores),
+ *           p * ((keep ? grads * scale : +0) - mean[row]).
+ */
+DK_API enum dk_status dk_attention_forward(float *scores, float *logsumexp, const int64_t *heads,
+                                           size_t n_heads, size_t n_rows, size_t n_columns,
+                                           uint64_t first_query, uint64_t n_queries,
+                                           uint64_t n_keys, int is_causal, uint64_t key,
+                                           uint64_t stream, uint32_t threshold, int threads);
+DK_API enum dk_status dk_attention_backward(float *scores, float *grads, float *logsumexp,
+                                            const float *mean, const int64_t *heads, size_t n_heads,
+                                            size_t n_rows, size_t n_columns, uint64_t first_query,
+                                            uint64_t n_queries, uint64_t n_keys, int is_causal,
+                                            uint64_t key, uint64_t stream, uint32_t threshold,
+                                            int threads);
+
+/* Let attention work on the threads of this team from now on; NULL for the core's own. It is the
+ * GOMP_parallel of the OpenMP runtime that does the host's matrix products: runs `task` on so many
+ * threads at once, and returns when all are done. A forked child has none. */
+typedef void dk_team_fn(void (*task)(void *), void *data, unsigned threads, unsigned flags);
+DK_API void dk_team_set(dk_team_fn *parallel);
+
 #endif

@@ -25,10 +25,10 @@ FIRSTS = st.one_of(
     U64,
 )
 THRESHOLDS = st.one_of(st.sampled_from([0, 1, 32767, 32768, 65535, 65536]), st.integers(0, 65536))
-#: Widths of a block, of AVX2 and of a turn, and one more and one less; then several chunks.
+#: Widths of a block, of registers and of a turn, and one more and one less.
 EDGES = [0, 1, 7, 8, 9, 31, 32, 33, 63, 64, 65, 127, 129]
-CHUNK = 32 * 1024
-BIG = 3 * CHUNK + 77
+#: Work enough that the fastest kernel shares it among five threads.
+BIG = (1 << 20) + 77
 
 
 def _run_of(n: int, first: int) -> Place:
@@ -78,16 +78,30 @@ def test_edges(
         assert bits(twin) == bits(core_draw(isa, 1, x, _run_of(n, first), 30000, 11, 12))
 
 
-@pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("threads", [1, 2, 5])
-@pytest.mark.parametrize("first", [0, 3, (1 << 35) - CHUNK - 100])
-def test_several_chunks(
-    core_draw: Draw, twin_draw: Draw, isa: str, dtype: torch.dtype, threads: int, first: int
-) -> None:
+@pytest.mark.parametrize("first", [0, 3, (1 << 35) - BIG // 2])
+def test_several_threads(core_draw: Draw, twin_draw: Draw, isa: str, first: int) -> None:
     """A tensor that several threads share is the twin's."""
-    x = torch.ones(BIG, dtype=dtype)
-    twin = twin_draw(x, _run_of(BIG, first), 6554, 2**63, 9)
-    assert torch.equal(twin, core_draw(isa, threads, x, _run_of(BIG, first), 6554, 2**63, 9))
+    twin = twin_draw(torch.ones(BIG), _run_of(BIG, first), 32768, 2**63, 9)
+    for dtype in DTYPES:
+        x = torch.ones(BIG, dtype=dtype)
+        for threads in (1, 2, 5):
+            drawn = core_draw(isa, threads, x, _run_of(BIG, first), 32768, 2**63, 9)
+            assert torch.equal(twin.to(dtype), drawn), f"{dtype}, {threads} threads"
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("inner", [1, 2, 7, 8, 63, 64, 65, 130])
+@pytest.mark.parametrize("threads", [1, 5])
+def test_rows(
+    core_draw: Draw, twin_draw: Draw, isa: str, dtype: torch.dtype, inner: int, threads: int
+) -> None:
+    """Rows of any length begin where their ids say, with many short rows shared by threads too."""
+    rows = 12_000 if threads > 1 and inner == 1 else 50
+    ids = torch.randint(-(2**62), 2**62, (rows,))
+    place = Place(rows, row_stride=inner + 3, column_offset=5, row_ids=ids)
+    x = torch.linspace(-3.0, 3.0, rows * inner).to(dtype)
+    twin = twin_draw(x, place, 30000, 5, 6)
+    assert torch.equal(twin, core_draw(isa, threads, x, place, 30000, 5, 6))
 
 
 @given(n=st.integers(1, 300), cut=st.integers(0, 300), first=FIRSTS, key=U64)

@@ -15,7 +15,8 @@ from dropkit.core.place import Place
 Draw = Callable[..., Tensor]
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
-BIG = 4 * 32 * 1024 + 5
+#: Work enough that the fastest kernel shares it between two threads.
+BIG = (1 << 19) + 5
 
 # The parent's worker threads do not live on in a child: it must start its own, not wait for them.
 FORK = """

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 import dropkit.core
-from dropkit.core.place import Place
+from dropkit.core.place import Place, TileMask
 from dropkit.errors import CoreError
 
 ABI = 3
@@ -29,6 +29,12 @@ _PLACE_AND_DRAW = [
     *(c_uint64, c_uint64, c_uint32, c_double, c_int),  # key, stream, threshold, scale, threads
 ]
 
+_TILE = [
+    *(c_void_p, c_size_t, c_size_t, c_size_t),  # heads, n_heads, n_rows, n_columns
+    *(c_uint64, c_uint64, c_uint64, c_int),  # first_query, n_queries, n_keys, is_causal
+    *(c_uint64, c_uint64, c_uint32, c_int),  # key, stream, threshold, threads
+]
+
 #: name: (result, arguments); the only copy of the C header in Python.
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "dk_abi": (c_int, []),
@@ -39,6 +45,9 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "dk_isa_force": (c_int, [c_char_p]),
     "dk_dropout": (c_int, [c_int, c_void_p, c_void_p, *_PLACE_AND_DRAW]),
     "dk_dropout_add": (c_int, [c_int, c_void_p, c_void_p, c_void_p, *_PLACE_AND_DRAW]),
+    "dk_attention_forward": (c_int, [c_void_p, c_void_p, *_TILE]),
+    "dk_attention_backward": (c_int, [c_void_p, c_void_p, c_void_p, c_void_p, *_TILE]),
+    "dk_team_set": (None, [c_void_p]),
     "dk_dropout_flat": (c_int, [c_void_p, c_void_p, c_size_t, c_uint64, c_uint64, c_uint64]),
 }
 
@@ -60,6 +69,23 @@ def _place_and_draw(
         scale,
         torch.get_num_threads(),
     )
+
+
+def _tile(scores: Tensor, mask: TileMask) -> tuple[int, ...]:
+    heads, first_query, n_queries, n_keys, is_causal, key, stream, threshold = mask
+    sizes = (*scores.shape, first_query, n_queries, n_keys)
+    threads = torch.get_num_threads()
+    return heads.data_ptr(), *sizes, int(is_causal), key, stream, threshold, threads
+
+
+def _torchs_team() -> c_void_p | None:
+    """Address of the function that starts torch's own OpenMP threads; None where there is none."""
+    name = {"darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
+    path = Path(torch.__file__).parent / "lib" / name
+    try:
+        return ctypes.cast(ctypes.CDLL(str(path)).GOMP_parallel, c_void_p)  # found through torch
+    except (OSError, AttributeError):
+        return None
 
 
 def _check(status: int) -> None:
@@ -86,6 +112,7 @@ class Core:
         found = library.dk_abi()
         if found != ABI:
             raise CoreError(f"it has ABI {found}, this package needs {ABI}")
+        library.dk_team_set(_torchs_team())
 
     def isas(self) -> dict[str, bool]:
         """The instruction sets this build knows, widest first, and whether each can run here."""
@@ -161,6 +188,18 @@ class Core:
             *_place_and_draw(x, key, stream, threshold, scale, place),
         )
         _check(status)
+
+    def attention_forward(self, scores: Tensor, logsumexp: Tensor, mask: TileMask) -> None:
+        """See `dropkit.core.attention_steps.forward_step`; all contiguous float32 on the CPU."""
+        pointers = scores.data_ptr(), logsumexp.data_ptr()
+        _check(self._library.dk_attention_forward(*pointers, *_tile(scores, mask)))
+
+    def attention_backward(
+        self, scores: Tensor, grads: Tensor, logsumexp: Tensor, mean: Tensor, mask: TileMask
+    ) -> None:
+        """See `dropkit.core.attention_steps.backward_step`; all contiguous float32 on the CPU."""
+        pointers = [x.data_ptr() for x in (scores, grads, logsumexp, mean)]
+        _check(self._library.dk_attention_backward(*pointers, *_tile(scores, mask)))
 
 
 @dataclass(frozen=True)

@@ -63,6 +63,57 @@ def dropout(
     return out
 
 
+def dropout_(
+    x: Tensor,
+    key: int,
+    stream: int,
+    threshold: int,
+    is_scaled: bool = True,
+    place: Place | None = None,
+) -> None:
+    """`dropout` in place, for a contiguous tensor."""
+    core = LOADED.core
+    if core is not None and x.is_cpu and not x.is_neg():
+        scale = scale_from_threshold(threshold) if is_scaled else 1.0
+        core.dropout(x, x, key, stream, threshold, scale, place or Place.whole(x.numel()))
+    else:
+        x.copy_(dropout(x, key, stream, threshold, is_scaled, place))
+
+
+def dropout_add(
+    x: Tensor,
+    residual: Tensor,
+    key: int,
+    stream: int,
+    threshold: int,
+    is_scaled: bool = True,
+    place: Place | None = None,
+) -> Tensor:
+    """``where(keep, x * scale, 0) + residual``, rounded once for the halves; see `dropout`.
+
+    Args:
+        residual: Same shape, dtype and device as `x`.
+    """
+    check_dtype(x)
+    scale = scale_from_threshold(threshold) if is_scaled else 1.0
+    place = place or Place.whole(x.numel())
+    source, added = x.contiguous().resolve_neg(), residual.contiguous().resolve_neg()
+    if x.is_cuda:
+        from dropkit.core import triton  # noqa: PLC0415 - belongs to an extra
+
+        out = triton.dropout_add(source, added, key & _U64, stream & _U64, threshold, scale, place)
+    elif x.is_cpu and LOADED.core is not None:
+        out = torch.empty_like(source, memory_format=torch.contiguous_format)
+        LOADED.core.dropout_add(source, added, out, key, stream, threshold, scale, place)
+    else:
+        if x.is_cpu:
+            _warn_once(LOADED.why_not)
+        out = reference.dropout_add(
+            source, added, key & _U64, stream & _U64, threshold, scale, place
+        )
+    return _in_layout_of(x, out)
+
+
 def _dropout_of_any(
     x: Tensor, key: int, stream: int, threshold: int, is_scaled: bool, place: Place | None
 ) -> Tensor:
@@ -83,6 +134,11 @@ def _dropout_of_any(
         if x.is_cpu:
             _warn_once(LOADED.why_not)
         out = reference.dropout(source, key & _U64, stream & _U64, threshold, scale, place)
+    return _in_layout_of(x, out)
+
+
+def _in_layout_of(x: Tensor, out: Tensor) -> Tensor:
+    """`out` with the memory format that an elementwise operation on `x` would give."""
     return out if x.is_contiguous() else torch.empty_like(x).copy_(out)
 
 

@@ -34,6 +34,12 @@ _library.define(
     tags=(torch.Tag.pt2_compliant_tag,),
 )
 
+_library.define(
+    "dropout_add(Tensor x, Tensor residual, Tensor mask, bool is_scaled, Tensor? rows=None)"
+    " -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag,),
+)
+
 # A compiled graph cannot hold a module, but it can hold a tensor with the module's number.
 _sites: MutableMapping[int, nn.Module] = WeakValueDictionary()
 _numbers = itertools.count(1)
@@ -88,21 +94,36 @@ def rows_of_examples(ids: Tensor, m: int) -> Tensor:
 
 def _dropout(x: Tensor, mask: Tensor, is_scaled: bool, rows: Tensor | None = None) -> Tensor:
     key, stream, threshold = mask.tolist()
-    place = None
-    if rows is not None and x.numel():
-        place = Place(x.shape[0], x.numel() // x.shape[0], row_ids=rows)
-    return kernels.dropout(x, key, stream, threshold, is_scaled, place)
+    return kernels.dropout(x, key, stream, threshold, is_scaled, _place(x, rows))
+
+
+def _dropout_add(
+    x: Tensor, residual: Tensor, mask: Tensor, is_scaled: bool, rows: Tensor | None = None
+) -> Tensor:
+    key, stream, threshold = mask.tolist()
+    return kernels.dropout_add(x, residual, key, stream, threshold, is_scaled, _place(x, rows))
+
+
+def _place(x: Tensor, rows: Tensor | None) -> Place | None:
+    if rows is None or not x.numel():
+        return None
+    return Place(x.shape[0], x.numel() // x.shape[0], row_ids=rows)
 
 
 def _save_mask(ctx: Any, inputs: tuple[Any, ...], output: Tensor) -> None:
     del output
-    _, mask, ctx.is_scaled, rows = inputs
+    *_, mask, ctx.is_scaled, rows = inputs
     ctx.save_for_backward(mask, rows)
 
 
 def _backward(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
     mask, rows = ctx.saved_tensors
     return torch.ops.dropkit.dropout(grad, mask, ctx.is_scaled, rows), None, None, None
+
+
+def _backward_add(ctx: Any, grad: Tensor) -> tuple[Tensor | None, ...]:
+    dropped, *none = _backward(ctx, grad)
+    return dropped, grad, *none
 
 
 def mapped(
@@ -129,7 +150,17 @@ def _fake(x: Tensor, mask: Tensor, is_scaled: bool, rows: Tensor | None = None) 
     return torch.empty_like(x)
 
 
-for _name, _kernel in {"draw": _draw, "draw_rows": _draw_rows, "dropout": _dropout}.items():
+def _fake_add(x: Tensor, residual: Tensor, mask: Tensor, *how: Any) -> Tensor:
+    del residual
+    return _fake(x, mask, *how)
+
+
+for _name, _kernel in {
+    "draw": _draw,
+    "draw_rows": _draw_rows,
+    "dropout": _dropout,
+    "dropout_add": _dropout_add,
+}.items():
     _library.impl(_name, _kernel, "CompositeExplicitAutograd")
 torch.library.register_fake(
     "dropkit::draw", lambda *_: torch.empty(3, dtype=torch.int64), lib=_library
@@ -140,5 +171,9 @@ torch.library.register_fake(
 torch.library.register_fake("dropkit::dropout", _fake, lib=_library)
 torch.library.register_autograd(
     "dropkit::dropout", _backward, setup_context=_save_mask, lib=_library
+)
+torch.library.register_fake("dropkit::dropout_add", _fake_add, lib=_library)
+torch.library.register_autograd(
+    "dropkit::dropout_add", _backward_add, setup_context=_save_mask, lib=_library
 )
 torch.library.register_vmap("dropkit::dropout", mapped, lib=_library)

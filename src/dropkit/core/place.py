@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 
@@ -36,3 +37,36 @@ class Place(NamedTuple):
         if self.row_ids is not None:
             return [int(row) for row in self.row_ids.tolist()]
         return range(self.first_row, self.first_row + self.rows)
+
+    def row_tensor(self) -> Tensor:
+        """``row_index(r)`` for each row: ``(rows,)`` int64 on the CPU, modulo 2**64."""
+        if self.row_ids is not None:
+            return self.row_ids
+        first = self.first_row - (1 << 64) if self.first_row >= 1 << 63 else self.first_row
+        return torch.arange(self.rows, device="cpu").add_(first)
+
+
+class TileMask(NamedTuple):
+    """Where the rows of a tile ``(n, R, C)`` sit in the matrix that the mask is cut from.
+
+    Row ``(h, r)`` begins at element ``(heads[h] * n_queries + first_query + r) * n_keys``.
+
+    Attributes:
+        heads: ``(n,)`` int64 on the CPU.
+        first_query: Of the tile.
+        n_queries: Of the whole matrix.
+        n_keys: Likewise; a tile may have fewer columns.
+        is_causal: Row ``r`` sees the columns ``0 .. first_query + r`` only.
+        key: Of the mask's address.
+        stream: Likewise.
+        threshold: Drop rate times 65536, in 1..65536.
+    """
+
+    heads: Tensor
+    first_query: int
+    n_queries: int
+    n_keys: int
+    is_causal: bool
+    key: int
+    stream: int
+    threshold: int

@@ -10,6 +10,7 @@ and its kernel are Python behind the dispatcher, twice there and twice back.
 them around the operator.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -47,24 +48,61 @@ def dropout(
     """
     if torch.compiler.is_compiling():
         return _compiled(x, threshold, is_scaled, address, site)
-    if not _is_plain(x):
+    if not is_plain(x):
         return _general(x, threshold, is_scaled, address, site)
-    place = None
-    if address is not None:
-        key, stream = address.key, address.stream
-    elif (scope := current_scope()) is None:
-        key, stream = ambient_words()
-    else:
-        place = scope.place(x.shape)
-        address = scope.next_address(site)
-        key, stream = address.key, address.stream
+    key, stream, place = eager_mask(x.shape, address, site)
     if x.requires_grad and torch.is_grad_enabled():
         out: Tensor = _apply_masked(x, (key, stream, threshold, is_scaled, place))
         return out
     return kernels.dropout(x, key, stream, threshold, is_scaled, place)
 
 
-def _is_plain(x: Tensor) -> bool:
+def eager_mask(
+    shape: Sequence[int], address: Address | None, site: nn.Module | None
+) -> tuple[int, int, Place | None]:
+    """Key, stream and place of the mask that a plain tensor of this shape gets."""
+    if address is not None:
+        return address.key, address.stream, None
+    scope = current_scope()
+    if scope is None:
+        key, stream = ambient_words()
+        return key, stream, None
+    place = scope.place(shape)
+    address = scope.next_address(site)
+    return address.key, address.stream, place
+
+
+def dropout_(
+    x: Tensor,
+    threshold: int,
+    *,
+    is_scaled: bool = True,
+    address: Address | None = None,
+    site: nn.Module | None = None,
+) -> Tensor:
+    """`dropout`, written to `x`; returns `x`."""
+    is_recorded = x.requires_grad and torch.is_grad_enabled()
+    if (
+        torch.compiler.is_compiling()
+        or not is_plain(x)
+        or not x.is_contiguous()
+        or x.is_inference()
+        or (is_recorded and (x.is_leaf or x._is_view()))  # noqa: SLF001 - torch knows what to do
+    ):
+        dropped = dropout(x, threshold, is_scaled=is_scaled, address=address, site=site)
+        return x.copy_(dropped)
+    key, stream, place = eager_mask(x.shape, address, site)
+    mask = (key, stream, threshold, is_scaled, place)
+    if is_recorded:
+        out: Tensor = _MaskedInPlace.apply(x, mask)
+        return out
+    kernels.dropout_(x, *mask)
+    torch.autograd.graph.increment_version(x)
+    return x
+
+
+def is_plain(x: Tensor) -> bool:
+    """Whether `x` is a tensor of ordinary eager training, which nothing but autograd watches."""
     return (
         type(x) in _PLAIN
         and _n_dispatch_modes() == 0
@@ -88,16 +126,39 @@ class _Masked(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
-        return _masked(grad, ctx.mask), None
+        return masked(grad, ctx.mask), None
+
+
+class _MaskedInPlace(_Masked):
+    """The same, written over the input, which dropout does not need again."""
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, mask: _Mask) -> Tensor:
+        ctx.mask = mask
+        ctx.mark_dirty(x)
+        kernels.dropout_(x, *mask)
+        return x
 
 
 # Function.apply without its look for transforms: a plain tensor is in none.
 _apply_masked = super(torch.autograd.Function, _Masked).apply
 
 
-def _masked(x: Tensor, mask: _Mask) -> Tensor:
+def is_transformed(x: Tensor) -> bool:
+    """Whether `x` is in a function transform, in forward-mode differentiation or sharded."""
+    return (
+        _functorch.peek_interpreter_stack() is not None
+        or _functorch.is_functorch_wrapped_tensor(x)
+        or _functorch.is_legacy_batchedtensor(x)
+        or forward_ad._current_level >= 0  # noqa: SLF001 - no public "am I inside?"
+        or shards.is_sharded(x)
+    )
+
+
+def masked(x: Tensor, mask: _Mask) -> Tensor:
+    """Dropout under a known mask: key, stream, threshold, `is_scaled` and place."""
     # ``torch.autograd.grad(is_grads_batched=True)`` still batches in a way of its own
-    if _is_plain(x) and not _functorch.is_legacy_batchedtensor(x):
+    if is_plain(x) and not _functorch.is_legacy_batchedtensor(x):
         if x.requires_grad and torch.is_grad_enabled():
             out: Tensor = _apply_masked(x, mask)
             return out
@@ -116,19 +177,25 @@ def _general(
     kernels.check_dtype(x)
     if shards.is_sharded(x):
         return _sharded(x, threshold, is_scaled, address, site)
+    mask, rows = general_mask(x.shape, threshold, address, site)
+    return _transformed(x, mask, is_scaled, rows)
+
+
+def general_mask(
+    shape: Sequence[int], threshold: int, address: Address | None, site: nn.Module | None
+) -> tuple[Tensor, Tensor | None]:
+    """Mask and rows as tensors that dispatch modes and transforms see; see `ops`."""
     scope = current_scope()
-    rows = None
     if address is not None:
-        mask = ops.mask_tensor(address.key, address.stream, threshold)
-    elif scope is None and _is_mapped():
+        return ops.mask_tensor(address.key, address.stream, threshold), None
+    if scope is None and _is_mapped():
         # Mapped randomness is torch's to rule: it refuses, draws once, or draws for each example.
         words = torch.randint(-(1 << 63), (1 << 63) - 1, (2,), device="cpu")
-        mask = torch.cat([words, torch.tensor([threshold], device="cpu")])
-    else:
-        mask = torch.ops.dropkit.draw(threshold, None if site is None else _number_of(site))
-        if scope is not None and scope.has_rows and x.dim():
-            rows = torch.ops.dropkit.draw_rows(x.shape[0])
-    return _transformed(x, mask, is_scaled, rows)
+        return torch.cat([words, torch.tensor([threshold], device="cpu")]), None
+    mask = torch.ops.dropkit.draw(threshold, None if site is None else _number_of(site))
+    if scope is not None and scope.has_rows and len(shape):
+        return mask, torch.ops.dropkit.draw_rows(shape[0])
+    return mask, None
 
 
 def _sharded(
@@ -142,23 +209,29 @@ def _sharded(
     else:  # all processes must draw the same, so they must have been seeded alike
         key, stream = ambient_words(is_shared=True)
     return shards.on_each_shard(
-        x, lambda local, place: _masked(local, (key, stream, threshold, is_scaled, place))
+        x, lambda local, place: masked(local, (key, stream, threshold, is_scaled, place))
     )
 
 
 def _compiled(
     x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
 ) -> Tensor:
-    rows = None
-    if address is not None:
-        mask = ops.mask_tensor(address.key, address.stream, threshold)
-    else:
-        site_number = None if site is None else _number_of(site)
-        mask = torch.ops.dropkit.draw(threshold, site_number, draw_number())
-        if rows_are_open() and x.dim():
-            rows = torch.ops.dropkit.draw_rows(x.shape[0], draw_number())
+    mask, rows = compiled_mask(x.shape, threshold, address, site)
     out: Tensor = torch.ops.dropkit.dropout(x, mask, is_scaled, rows)
     return out
+
+
+def compiled_mask(
+    shape: Sequence[int], threshold: int, address: Address | None, site: nn.Module | None
+) -> tuple[Tensor, Tensor | None]:
+    """Mask and rows as tensors of the graph that is being compiled; see `ops`."""
+    if address is not None:
+        return ops.mask_tensor(address.key, address.stream, threshold), None
+    site_number = None if site is None else _number_of(site)
+    mask = torch.ops.dropkit.draw(threshold, site_number, draw_number())
+    if rows_are_open() and len(shape):
+        return mask, torch.ops.dropkit.draw_rows(shape[0], draw_number())
+    return mask, None
 
 
 def _number_of(site: nn.Module) -> Tensor | None:

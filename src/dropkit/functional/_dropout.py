@@ -86,5 +86,6 @@ def apply_dropout(
         out = x * ((STEPS - threshold) / STEPS)
     else:
         is_scaled = mode == "inverted"
-        out = route.dropout(x, threshold, is_scaled=is_scaled, address=address, site=site)
+        draw = route.dropout_ if inplace else route.dropout
+        return draw(x, threshold, is_scaled=is_scaled, address=address, site=site)
     return x.copy_(out) if inplace else out

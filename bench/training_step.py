@@ -1,0 +1,166 @@
+"""How much longer does a training step take with dropout than without, for torch and dropkit?
+
+Prints a JSON line a model to stdout, and a table to stderr. A step is forward, backward and SGD.
+The same model, weights and batch in every case; "without" is the same model with all rates 0.
+Peak memory is that of a process of its own a case, above what it held before the first step
+(Linux only).
+
+    python bench/training_step.py > training_step.jsonl
+    python bench/training_step.py --only mlp
+"""
+
+import json
+import statistics
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import _measure as measure
+import torch
+from torch import Tensor, nn
+
+import dropkit
+
+QUESTION = "training_step"
+KINDS = ("without", "torch", "dropkit")
+Step = Callable[[], None]
+
+
+def _bert(rate: float, implementation: str) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
+    from transformers import BertConfig, BertForSequenceClassification
+
+    config = BertConfig(
+        hidden_size=256,
+        num_hidden_layers=4,
+        num_attention_heads=4,
+        intermediate_size=1024,
+        hidden_dropout_prob=rate,
+        attention_probs_dropout_prob=rate,
+        attn_implementation=implementation,
+    )
+    ids, labels = torch.randint(0, 30000, (16, 128)), torch.randint(0, 2, (16,))
+    return BertForSequenceClassification(config), lambda m: m(ids, labels=labels).loss
+
+
+def _gpt2(rate: float) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    config = GPT2Config(
+        n_layer=2, n_embd=768, n_head=12, resid_pdrop=rate, embd_pdrop=rate, attn_pdrop=rate
+    )
+    ids = torch.randint(0, 50000, (4, 256))
+    return GPT2LMHeadModel(config), lambda m: m(ids, labels=ids).loss
+
+
+def _encoder(rate: float) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
+    layer = nn.TransformerEncoderLayer(256, 4, 1024, rate, batch_first=True)
+    x = torch.randn(16, 128, 256)
+    return nn.TransformerEncoder(layer, 4), lambda m: m(x).square().mean()
+
+
+def _mlp(rate: float) -> tuple[nn.Module, Callable[[nn.Module], Tensor]]:
+    layers = [nn.Linear(784, 1024), nn.ReLU(), nn.Dropout(rate)]
+    layers += [nn.Linear(1024, 1024), nn.ReLU(), nn.Dropout(rate), nn.Linear(1024, 10)]
+    x, y = torch.randn(128, 784), torch.randint(0, 10, (128,))
+    return nn.Sequential(*layers), lambda m: nn.functional.cross_entropy(m(x), y)
+
+
+MODELS: dict[str, tuple[Callable[..., Any], float]] = {
+    "bert, eager": (lambda rate: _bert(rate, "eager"), 0.1),
+    "bert, sdpa": (lambda rate: _bert(rate, "sdpa"), 0.1),
+    "gpt2": (_gpt2, 0.1),
+    "nn.TransformerEncoder": (_encoder, 0.1),
+    "mlp": (_mlp, 0.5),
+}
+
+
+def _step(name: str, kind: str) -> Step:
+    make, rate = MODELS[name]
+    torch.manual_seed(0)
+    model, loss = make(0.0 if kind == "without" else rate)
+    optimizer = torch.optim.SGD(model.train().parameters(), lr=1e-3)
+
+    def step() -> None:
+        optimizer.zero_grad()
+        loss(model).backward()
+        optimizer.step()
+
+    if kind != "dropkit":
+        return step
+
+    def accelerated() -> None:
+        with dropkit.accelerate(model):
+            step()
+
+    return accelerated
+
+
+def _peak_mib(name: str, kind: str) -> float:
+    """Peak memory of three steps, above what the process held before them."""
+    command = [sys.executable, __file__, "--peak-of", name, kind]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(json.loads(done.stdout))
+
+
+def _print_peak(name: str, kind: str) -> None:
+    step = _step(name, kind)
+    before = _status_mib("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew here
+    for _ in range(3):
+        step()
+    print(_status_mib("VmHWM") - before)
+
+
+def _status_mib(key: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
+
+
+def main() -> None:
+    """Measure all models."""
+    parser = measure.parser(__doc__)
+    parser.add_argument("--only", choices=list(MODELS), help="one model")
+    parser.add_argument("--peak-of", nargs=2, help="print the peak of one case, in MiB, and end")
+    options = parser.parse_args()
+    if options.peak_of:
+        _print_peak(*options.peak_of)
+        return
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    repeats = 5 if options.quick else 15
+    measure.say(
+        f"{'':<24}{'ms without':>11}{'torch':>8}{'dropkit':>9}   MiB without, torch, dropkit"
+    )
+    for name in [options.only] if options.only else MODELS:
+        steps = {kind: _step(name, kind) for kind in KINDS}
+        seconds = measure.interleaved(steps, repeats=repeats, repeat_s=0.0)
+        ms = {kind: statistics.median(taken) * 1e3 for kind, taken in seconds.items()}
+        # pair by pair: what slows the machine down slows a whole turn down
+        ratios = {
+            kind: statistics.median(
+                a / b for a, b in zip(seconds[kind], seconds["without"], strict=True)
+            )
+            for kind in ("torch", "dropkit")
+        }
+        peaks = {kind: _peak_mib(name, kind) for kind in KINDS}
+        measure.emit(
+            {
+                "question": QUESTION,
+                "model": name,
+                "threads": torch.get_num_threads(),
+                "median_ms": {kind: round(value, 2) for kind, value in ms.items()},
+                "over_without": {kind: round(value, 3) for kind, value in ratios.items()},
+                "peak_mib": {kind: round(value, 1) for kind, value in peaks.items()},
+                **measure.facts(),
+            }
+        )
+        measure.say(
+            f"{name:<24}{ms['without']:>11.1f}{ratios['torch']:>8.3f}{ratios['dropkit']:>9.3f}   "
+            + ", ".join(f"{peaks[kind]:.0f}" for kind in KINDS)
+        )
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,158 @@
+/* Attention with dropout, between its matrix products: a tile of scores, row by row, in place. */
+#include <math.h>
+#include <string.h>
+
+#include "dispatch.h"
+#include "philox.h"
+#include "softmax.h"
+#include "team.h"
+
+enum {
+    AT_ONCE = 1024,   /* elements whose draws are kept: on the stack, in the first-level cache */
+    CHUNK = 1 << 15,  /* elements that a thread takes at a time, in whole rows: 20 us or so */
+    WORTH = 2 * CHUNK /* elements for each thread: with fewer, one alone is done sooner */
+};
+
+/* A run never crosses a multiple of this: see dk_run_fn. */
+#define SPAN ((uint64_t)HALFWORDS << 32)
+
+#define FOUR(x) x, x, x, x
+static const float ONES[AT_ONCE] = {FOUR(FOUR(FOUR(FOUR(FOUR(1.0F)))))};
+
+struct tile {
+    const struct dk_softmax *softmax;
+    dk_run_fn *drop;
+    struct dk_draw draw;
+    float *scores, *grads, *logsumexp; /* grads and mean are NULL in forward */
+    const float *mean;
+    const int64_t *heads;
+    size_t n_rows, n_columns;
+    uint64_t first_query, n_queries, n_keys;
+    int is_causal;
+};
+
+static void drop(const struct tile *tile, const float *x, float *y, size_t n, uint64_t first,
+                 double scale) {
+    struct dk_draw draw = tile->draw;
+    draw.scale = scale;
+    while (n > 0) {
+        uint64_t room = SPAN - first % SPAN;
+        size_t now = n < room ? n : (size_t)room;
+        tile->drop(x, NULL, y, now, first, &draw);
+        x += now;
+        y += now;
+        first += now;
+        n -= now;
+    }
+}
+
+static void forward_row(const struct tile *tile, size_t row, size_t n, uint64_t first) {
+    float *x = tile->scores + row * tile->n_columns;
+    float shift = tile->softmax->largest(x, n);
+    if (shift == -INFINITY)
+        shift = 0.0F;
+    double total = tile->softmax->exponentials(x, n, shift);
+    if (total == 0.0) { /* nothing is seen: all are 0 already */
+        tile->logsumexp[row] = INFINITY;
+        return;
+    }
+    tile->logsumexp[row] = (float)((double)shift + log(total));
+    drop(tile, x, x, n, first, tile->draw.scale / total);
+}
+
+static void backward_row(const struct tile *tile, size_t row, size_t n, uint64_t first) {
+    float *x = tile->scores + row * tile->n_columns, *grad = tile->grads + row * tile->n_columns;
+    float keep[AT_ONCE];
+    for (size_t i = 0; i < n; i += AT_ONCE) {
+        size_t now = n - i < AT_ONCE ? n - i : AT_ONCE;
+        drop(tile, ONES, keep, now, first + i, tile->draw.scale);
+        tile->softmax->gradients(x + i, grad + i, keep, now, tile->logsumexp[row],
+                                 tile->mean[row]);
+    }
+}
+
+static void do_rows(void *context, size_t begin, size_t end) {
+    const struct tile *tile = context;
+    for (size_t row = begin; row < end; row++) {
+        uint64_t query = tile->first_query + row % tile->n_rows;
+        uint64_t head = (uint64_t)tile->heads[row / tile->n_rows];
+        size_t n = tile->n_columns;
+        if (tile->is_causal && query + 1 < n)
+            n = (size_t)(query + 1);
+        (tile->grads ? backward_row : forward_row)(tile, row, n,
+                                                   (head * tile->n_queries + query) * tile->n_keys);
+        size_t at = row * tile->n_columns + n, left = (tile->n_columns - n) * sizeof(float);
+        memset(tile->scores + at, 0, left);
+        if (tile->grads)
+            memset(tile->grads + at, 0, left);
+    }
+}
+
+static const struct dk_softmax *softmax_of(const struct dk_isa *isa) {
+#if defined(DK_HAS_AVX512)
+    if (isa == &dk_avx512)
+        return &dk_softmax_avx512;
+#endif
+#if defined(__x86_64__)
+    if (isa == &dk_avx2)
+        return &dk_softmax_avx2;
+#endif
+    (void)isa;
+    return &dk_softmax_portable;
+}
+
+static enum dk_status share(struct tile *tile, size_t n_heads, uint32_t threshold, int threads) {
+    if (threshold > 65536)
+        return DK_BAD_THRESHOLD;
+    size_t rows = n_heads * tile->n_rows, n = rows * tile->n_columns;
+    if (n == 0)
+        return DK_OK;
+    const struct dk_isa *isa = dk_active();
+    tile->softmax = softmax_of(isa);
+    tile->drop = (threshold == 65536 ? &dk_portable : isa)->dropout[DK_F32]; /* see dk_draw */
+    tile->draw.threshold = threshold;
+    tile->draw.scale = threshold < 65536 ? 65536.0 / (65536 - (int)threshold) : 1.0;
+    size_t worth = n / WORTH, chunk = CHUNK / tile->n_columns;
+    int helpers = worth < (size_t)threads ? (int)worth : threads;
+    dk_team_for(rows, chunk ? chunk : 1, helpers, do_rows, tile);
+    return DK_OK;
+}
+
+enum dk_status dk_attention_forward(float *scores, float *logsumexp, const int64_t *heads,
+                                    size_t n_heads, size_t n_rows, size_t n_columns,
+                                    uint64_t first_query, uint64_t n_queries, uint64_t n_keys,
+                                    int is_causal, uint64_t key, uint64_t stream,
+                                    uint32_t threshold, int threads) {
+    struct tile tile = {.draw = {.key = key, .stream = stream},
+                        .scores = scores,
+                        .logsumexp = logsumexp,
+                        .heads = heads,
+                        .n_rows = n_rows,
+                        .n_columns = n_columns,
+                        .first_query = first_query,
+                        .n_queries = n_queries,
+                        .n_keys = n_keys,
+                        .is_causal = is_causal};
+    return share(&tile, n_heads, threshold, threads);
+}
+
+enum dk_status dk_attention_backward(float *scores, float *grads, float *logsumexp,
+                                     const float *mean, const int64_t *heads, size_t n_heads,
+                                     size_t n_rows, size_t n_columns, uint64_t first_query,
+                                     uint64_t n_queries, uint64_t n_keys, int is_causal,
+                                     uint64_t key, uint64_t stream, uint32_t threshold,
+                                     int threads) {
+    struct tile tile = {.draw = {.key = key, .stream = stream},
+                        .scores = scores,
+                        .grads = grads,
+                        .logsumexp = logsumexp,
+                        .mean = mean,
+                        .heads = heads,
+                        .n_rows = n_rows,
+                        .n_columns = n_columns,
+                        .first_query = first_query,
+                        .n_queries = n_queries,
+                        .n_keys = n_keys,
+                        .is_causal = is_causal};
+    return share(&tile, n_heads, threshold, threads);
+}
