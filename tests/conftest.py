@@ -89,6 +89,12 @@ def _warned() -> None:
             kernels.dropout(torch.ones(1), 0, 0, 1)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _one_thread() -> None:
+    """torch's threads wait for each other by spinning: beside other work, one is faster."""
+    torch.set_num_threads(1)
+
+
 @pytest.fixture(autouse=True)
 def _seeded() -> None:
     """Each test starts at the suite's seed, whatever the order."""

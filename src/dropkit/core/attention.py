@@ -87,9 +87,10 @@ def forward(inputs: Inputs, options: Options) -> tuple[Tensor, Tensor]:
     to, lse, buffer = work.tiling.merged(out), work.tiling.merged(logsumexp), work.tiling.buffer()
     for tile in work.tiling.tiles(options.is_causal):
         scores = work.scores(tile, buffer)
-        forward_step(scores, queries(lse, tile), work.mask(tile))
-        values = work.v[tile.batch, work.tiling.key_heads(tile), : tile.n_keys]
-        _product(scores, values, queries(to, tile))
+        sums = scores.new_empty(scores.shape[:2])
+        forward_step(scores, sums, work.mask(tile))
+        queries(lse, tile).copy_(sums)
+        work.product(scores, work.tiling.keys(work.v, tile), queries(to, tile))
     return _back(to, out), logsumexp
 
 
@@ -111,21 +112,21 @@ def backward(
         wants_mask: Whether the gradient of a floating `attn_mask` is wanted.
     """
     query, key, value, attn_mask, _ = inputs
-    out, logsumexp = results
-    totals = [torch.zeros_like(x, dtype=wide(x.dtype)) for x in (query, key, value)]
-    mask_total = None
+    totals = [x.new_zeros(x.shape, dtype=wide(x.dtype)) for x in (query, key, value)]
+    of_mask = None
     if wants_mask and attn_mask is not None:
-        mask_total = torch.zeros(attn_mask.shape, dtype=wide(query.dtype), device=query.device)
-    if out.numel() and key.shape[2]:
+        of_mask = attn_mask.new_zeros(attn_mask.shape, dtype=wide(query.dtype))
+    if results[0].numel() and key.shape[2]:
         work = _Work(inputs, options)
-        merged = [work.tiling.merged(x) for x in (*totals, out, logsumexp, grad)]
-        of_mask = None if mask_total is None else work.tiling.merged(mask_total)
-        work.accumulate(*merged, of_mask)
-        totals = [_back(x, total) for x, total in zip(merged, totals, strict=False)]
-    q, k, v = (total.to(x.dtype) for total, x in zip(totals, inputs, strict=False))
-    if mask_total is not None and attn_mask is not None:
-        mask_total = mask_total.to(attn_mask.dtype)
-    return q, k, v, mask_total
+        merged = [work.tiling.merged(x) for x in (*totals, *results, grad)]
+        work.accumulate(*merged, None if of_mask is None else work.tiling.merged(of_mask))
+    q, k, v = (
+        total if total.dtype == x.dtype and x.is_contiguous() else torch.empty_like(x).copy_(total)
+        for total, x in zip(totals, inputs, strict=False)
+    )
+    if of_mask is not None and attn_mask is not None:
+        of_mask = of_mask.to(attn_mask.dtype)
+    return q, k, v, of_mask
 
 
 class _Work:
@@ -151,9 +152,8 @@ class _Work:
 
     def scores(self, tile: Tile, buffer: Tensor) -> Tensor:
         """A tile's ``(n, R, C)`` scores in `buffer`; the future is not hidden yet."""
-        scores = shaped(buffer, tile)
-        keys = self.k[tile.batch, self.tiling.key_heads(tile), : tile.n_keys]
-        _product(queries(self.q, tile), keys.transpose(1, 2), scores, self.options.scale)
+        scores, keys = shaped(buffer, tile), self.tiling.keys(self.k, tile)
+        self.product(queries(self.q, tile), keys.transpose(1, 2), scores, self.options.scale)
         if self.attn_mask is not None:
             part = mask_part(self.attn_mask, tile)
             if part.dtype == torch.bool:
@@ -161,6 +161,25 @@ class _Work:
             else:
                 scores.add_(part)
         return scores
+
+    def product(self, a: Tensor, b: Tensor, out: Tensor, scale: float = 1.0) -> None:
+        """``out = a @ b * scale``, for matrices of a tile and those of its keys."""
+        a = self.tiling.folded(a.to(b.dtype))
+        if out.is_contiguous() and out.dtype == b.dtype:
+            out = self.tiling.folded(out)
+            torch.baddbmm(out, a, b, beta=0.0, alpha=scale, out=out)
+        else:
+            found = torch.bmm(a, b).view(out.shape)
+            out.copy_(found if scale == 1.0 else found.mul_(scale))
+
+    def add_product(self, total: Tensor, tile: Tile, a: Tensor, b: Tensor, scale: float) -> None:
+        """``total += a.T @ b * scale``, for matrices of a tile and a total of its keys."""
+        to = self.tiling.keys(total, tile)
+        a, b = self.tiling.folded(a).transpose(1, 2), self.tiling.folded(b)
+        if to.is_contiguous():
+            to.baddbmm_(a, b, alpha=scale)
+        else:  # one product of many is faster than many with their sums
+            to.add_(torch.bmm(a, b), alpha=scale)
 
     def accumulate(
         self,
@@ -176,42 +195,18 @@ class _Work:
         tiling, scale = self.tiling, self.options.scale
         buffers = tiling.buffer(), tiling.buffer()
         for tile in tiling.tiles(self.options.is_causal):
-            index = tile.batch, tiling.key_heads(tile), slice(tile.n_keys)
             q, g = (queries(x, tile).to(tiling.dtype) for x in (self.q, grad))
             scores, grads = self.scores(tile, buffers[0]), shaped(buffers[1], tile)
-            _product(g, self.v[index].transpose(1, 2), grads)
+            self.product(g, tiling.keys(self.v, tile).transpose(1, 2), grads)
             mean = (g * queries(out, tile)).sum(-1)
-            backward_step(scores, grads, queries(logsumexp, tile), mean, self.mask(tile))
-            _product(grads, self.k[index], queries(dq, tile), scale)
-            _add_product(dk, index, grads.transpose(1, 2), q, scale)
-            _add_product(dv, index, scores.transpose(1, 2), g)
+            sums = queries(logsumexp, tile).contiguous()
+            backward_step(scores, grads, sums, mean, self.mask(tile))
+            self.product(grads, tiling.keys(self.k, tile), queries(dq, tile), scale)
+            self.add_product(dk, tile, grads, q, scale)
+            self.add_product(dv, tile, scores, g, 1.0)
             if of_mask is not None:
                 part = mask_part(of_mask, tile)
                 part.add_(grads.sum_to_size(part.shape))
-
-
-def _product(a: Tensor, b: Tensor, out: Tensor, scale: float = 1.0) -> None:
-    """``out = a @ b * scale``, for ``(n, ...)`` matrices; `b` says in which dtype."""
-    a = a.to(b.dtype)
-    if out.dtype == b.dtype:
-        torch.baddbmm(out, a, b, beta=0.0, alpha=scale, out=out)
-    else:
-        out.copy_(torch.bmm(a, b) * scale)
-
-
-def _add_product(
-    total: Tensor,
-    index: tuple[int, Tensor | slice, slice],
-    a: Tensor,
-    b: Tensor,
-    scale: float = 1.0,
-) -> None:
-    """``total[index] += a @ b * scale``; several of the matrices may belong to one place."""
-    batch, heads, rows = index
-    if isinstance(heads, slice):
-        total[batch, heads, rows].baddbmm_(a, b, alpha=scale)
-    else:
-        total[batch, :, rows].index_add_(0, heads, torch.bmm(a, b), alpha=scale)
 
 
 def _back(merged: Tensor, x: Tensor) -> Tensor:

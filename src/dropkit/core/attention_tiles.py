@@ -7,9 +7,11 @@ import torch
 from torch import Tensor
 
 #: Bytes of scores in a tile: it is to stay in the caches of the cores that work on it.
-TILE_BYTES = 1 << 20
+TILE_BYTES = 1 << 22
 #: The same where a tile is not for a cache, but to keep the many units of a device at work.
 DEVICE_TILE_BYTES = 1 << 26
+#: With so many queries of a head a product is as fast as it gets; then more heads are better.
+GOOD_QUERIES = 128
 #: A tile has at least so many queries, whatever it takes: with fewer, products are slow.
 MIN_QUERIES = 16
 
@@ -43,7 +45,7 @@ class Tiling(NamedTuple):
         group: So many query heads in a row share a key head.
         n_queries: `Lq`.
         n_keys: `Lk`.
-        heads_a_tile: More than one only where each tile has all of their queries.
+        heads_a_tile: All of them share a key head where `group` is not 1.
         queries_a_tile: Of each head.
         dtype: In which scores are computed.
         device: On which they are.
@@ -63,23 +65,19 @@ class Tiling(NamedTuple):
     def of(cls, query: Tensor, key: Tensor, attn_mask: Tensor | None) -> "Tiling":
         """Tiles of about `TILE_BYTES`; nothing of the result of an attention depends on them."""
         batches, n_heads, n_queries = query.shape[:3]
-        n_keys = key.shape[2]
+        n_keys, group = key.shape[2], n_heads // key.shape[1]
         dtype = wide(query.dtype)
-        size = TILE_BYTES if query.is_cpu else DEVICE_TILE_BYTES
-        room = size // dtype.itemsize  # scores
-        heads_a_tile = max(1, room // (n_queries * n_keys))
-        if heads_a_tile > n_heads and _is_mergeable(attn_mask):
+        room = (TILE_BYTES if query.is_cpu else DEVICE_TILE_BYTES) // dtype.itemsize // n_keys
+        if room // n_queries > n_heads and _is_mergeable(attn_mask):
             batches, n_heads = 1, batches * n_heads
+        most = n_heads if group == 1 else group
+        heads_a_tile = min(max(room // min(n_queries, GOOD_QUERIES), 1), most)
+        while most % heads_a_tile and group > 1:
+            heads_a_tile -= 1
+        queries_a_tile = min(max(room // heads_a_tile, MIN_QUERIES), n_queries)
         return cls(
-            batches,
-            n_heads,
-            query.shape[1] // key.shape[1],
-            n_queries,
-            n_keys,
-            min(heads_a_tile, n_heads),
-            min(max(room // n_keys, MIN_QUERIES), n_queries),
-            dtype,
-            query.device,
+            *(batches, n_heads, group, n_queries, n_keys),
+            *(heads_a_tile, queries_a_tile, dtype, query.device),
         )
 
     def merged(self, x: Tensor) -> Tensor:
@@ -101,15 +99,17 @@ class Tiling(NamedTuple):
         numel = self.heads_a_tile * self.queries_a_tile * self.n_keys
         return torch.empty(numel, dtype=self.dtype, device=self.device)
 
-    def key_heads(self, tile: Tile) -> Tensor | slice:
-        """Index of the key heads of a tile's query heads."""
-        if self.group == 1:
-            return slice(tile.first_head, tile.end_head)
-        first = tile.first_head // self.group
-        if tile.first_head + 1 == tile.end_head:
-            return slice(first, first + 1)
-        heads = torch.arange(tile.first_head, tile.end_head, device=self.device)
-        return heads.div_(self.group, rounding_mode="floor")
+    def keys(self, x: Tensor, tile: Tile) -> Tensor:
+        """The tile's ``(n or 1, C, ...)`` of ``(B, Hk, Lk, ...)``: 1 where its heads share them."""
+        first, end = tile.first_head, tile.end_head
+        if self.group > 1:
+            first //= self.group
+            end = first + 1
+        return x[tile.batch, first:end, : tile.n_keys]
+
+    def folded(self, x: Tensor) -> Tensor:
+        """``(n, R, ...)`` of a tile as its keys see it: ``(1, n * R, ...)`` where they are shared."""
+        return x.flatten(0, 1).unsqueeze(0) if self.group > 1 else x
 
 
 def wide(dtype: torch.dtype) -> torch.dtype:

@@ -1,0 +1,50 @@
+"""What the tests of attention share."""
+
+import math
+from collections.abc import Callable
+
+import pytest
+import torch
+from torch import Tensor
+
+from dropkit import Address
+from dropkit.core import reference
+from dropkit.core.place import Place
+from dropkit.core.rate import scale_from_threshold, threshold_from_rate
+
+#: (query, key, value, p, address) and `attn_mask`, `is_causal`, `scale` -> output
+Attend = Callable[..., Tensor]
+
+
+@pytest.fixture(scope="session")
+def plain_attention() -> Attend:
+    """Attention in a few lines and in the dtype it is given; the slow twin draws the mask."""
+
+    def attend(
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        p: float,
+        address: Address,
+        *,
+        attn_mask: Tensor | None = None,
+        is_causal: bool = False,
+        scale: float | None = None,
+    ) -> Tensor:
+        if query.dim() > 2:
+            key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], -3) for x in (key, value))
+        scores = query @ key.mT * (scale or 1 / math.sqrt(query.shape[-1]))
+        if is_causal:
+            attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
+        if attn_mask is not None and attn_mask.dtype == torch.bool:
+            scores = scores.masked_fill(~attn_mask, -torch.inf)
+        elif attn_mask is not None:
+            scores = scores + attn_mask
+        is_dead = (scores == -torch.inf).all(-1, keepdim=True)
+        probabilities = scores.masked_fill(is_dead, 0.0).softmax(-1).masked_fill(is_dead, 0.0)
+        threshold, n = threshold_from_rate(p), probabilities.numel()
+        keep = reference.keep_mask(address.key, address.stream, threshold, Place.whole(n), n)
+        mask = keep.view(probabilities.shape) * scale_from_threshold(threshold)
+        return (probabilities * mask) @ value
+
+    return attend
