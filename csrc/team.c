@@ -14,11 +14,18 @@
 
 #include "dropkit.h"
 
+enum { PARTS = 64 };
+
+/* Each thread begins with a part of its own, the caller with the first: there the host's products
+ * have left what it needs in its cache, and will want it. Who is done helps the others. */
 struct share {
     dk_task_fn *task;
     void *job;
-    size_t n, chunk;
-    atomic_size_t next;
+    size_t n, chunk, part; /* items, in a chunk, in a part */
+    int parts;
+    pthread_t caller;
+    atomic_int arrived;
+    atomic_size_t next[PARTS]; /* in each part */
 };
 
 static _Atomic(dk_team_fn *) team;
@@ -33,15 +40,26 @@ void dk_team_set(dk_team_fn *parallel) {
     atomic_store(&team, parallel);
 }
 
-static void take_chunks(void *context) {
-    struct share *share = context;
+static void take_part(struct share *share, int part) {
+    size_t first = (size_t)part * share->part, left = share->n - first;
+    size_t n = left < share->part ? left : share->part;
     for (;;) {
-        size_t begin = atomic_fetch_add_explicit(&share->next, share->chunk, memory_order_relaxed);
-        if (begin >= share->n)
+        size_t begin =
+            atomic_fetch_add_explicit(&share->next[part], share->chunk, memory_order_relaxed);
+        if (begin >= n)
             return;
-        size_t left = share->n - begin;
-        share->task(share->job, begin, begin + (left < share->chunk ? left : share->chunk));
+        size_t end = n - begin < share->chunk ? n : begin + share->chunk;
+        share->task(share->job, first + begin, first + end);
     }
+}
+
+static void take_parts(void *context) {
+    struct share *share = context;
+    int own = 0;
+    if (!pthread_equal(pthread_self(), share->caller))
+        own = 1 + atomic_fetch_add_explicit(&share->arrived, 1, memory_order_relaxed);
+    for (int i = 0; i < share->parts; i++)
+        take_part(share, (own + i) % share->parts);
 }
 
 void dk_team_for(size_t n, size_t chunk, int threads, dk_task_fn *task, void *job) {
@@ -50,6 +68,10 @@ void dk_team_for(size_t n, size_t chunk, int threads, dk_task_fn *task, void *jo
         dk_parallel_for(n, chunk, threads, task, job);
         return;
     }
-    struct share share = {task, job, n, chunk, 0};
-    parallel(take_chunks, &share, (unsigned)threads, 0);
+    size_t most = threads < PARTS ? (size_t)threads : PARTS;
+    struct share share = {.task = task, .job = job, .n = n, .chunk = chunk};
+    share.part = n / most + (n % most != 0);
+    share.parts = (int)(n / share.part + (n % share.part != 0));
+    share.caller = pthread_self();
+    parallel(take_parts, &share, (unsigned)share.parts, 0);
 }

@@ -32,7 +32,8 @@ def plain_attention() -> Attend:
         scale: float | None = None,
     ) -> Tensor:
         if query.dim() > 2:
-            key, value = (x.repeat_interleave(query.shape[-3] // x.shape[-3], -3) for x in (key, value))
+            group = query.shape[-3] // key.shape[-3]
+            key, value = (x.repeat_interleave(group, -3) for x in (key, value))
         scores = query @ key.mT * (scale or 1 / math.sqrt(query.shape[-1]))
         if is_causal:
             attn_mask = torch.ones(scores.shape[-2:], dtype=torch.bool).tril()
@@ -44,7 +45,7 @@ def plain_attention() -> Attend:
         probabilities = scores.masked_fill(is_dead, 0.0).softmax(-1).masked_fill(is_dead, 0.0)
         threshold, n = threshold_from_rate(p), probabilities.numel()
         keep = reference.keep_mask(address.key, address.stream, threshold, Place.whole(n), n)
-        mask = keep.view(probabilities.shape) * scale_from_threshold(threshold)
+        mask = keep.view(probabilities.shape).to(value) * scale_from_threshold(threshold)
         return (probabilities * mask) @ value
 
     return attend

@@ -11,6 +11,8 @@ Source:
     memory-efficient exact attention with IO-awareness": tiles, and a backward that recomputes.
 """
 
+import contextlib
+from contextlib import AbstractContextManager
 from typing import NamedTuple
 
 import torch
@@ -64,6 +66,13 @@ class Options(NamedTuple):
 Gradients = tuple[Tensor, Tensor, Tensor, Tensor | None]
 
 
+def exact(device: torch.device) -> AbstractContextManager[object]:
+    """Inside this, products are computed in the type of their factors, whatever autocasting says."""
+    if torch.is_autocast_enabled(device.type):
+        return torch.autocast(device.type, enabled=False)
+    return contextlib.nullcontext()
+
+
 def outputs(query: Tensor, value: Tensor) -> tuple[Tensor, Tensor]:
     """Memory for what `forward` returns: the output is laid out like `query` where it can be."""
     logsumexp = query.new_empty(query.shape[:-1], dtype=wide(query.dtype))
@@ -85,12 +94,13 @@ def forward(inputs: Inputs, options: Options) -> tuple[Tensor, Tensor]:
         return out.zero_(), logsumexp.fill_(torch.inf)
     work = _Work(inputs, options)
     to, lse, buffer = work.tiling.merged(out), work.tiling.merged(logsumexp), work.tiling.buffer()
-    for tile in work.tiling.tiles(options.is_causal):
-        scores = work.scores(tile, buffer)
-        sums = scores.new_empty(scores.shape[:2])
-        forward_step(scores, sums, work.mask(tile))
-        queries(lse, tile).copy_(sums)
-        work.product(scores, work.tiling.keys(work.v, tile), queries(to, tile))
+    with exact(out.device):
+        for tile in work.tiling.tiles(options.is_causal):
+            scores = work.scores(tile, buffer)
+            sums = scores.new_empty(scores.shape[:2])
+            forward_step(scores, sums, work.mask(tile))
+            queries(lse, tile).copy_(sums)
+            work.product(scores, work.tiling.keys(work.v, tile), queries(to, tile))
     return _back(to, out), logsumexp
 
 
@@ -119,7 +129,8 @@ def backward(
     if results[0].numel() and key.shape[2]:
         work = _Work(inputs, options)
         merged = [work.tiling.merged(x) for x in (*totals, *results, grad)]
-        work.accumulate(*merged, None if of_mask is None else work.tiling.merged(of_mask))
+        with exact(grad.device):
+            work.accumulate(*merged, None if of_mask is None else work.tiling.merged(of_mask))
     q, k, v = (
         total if total.dtype == x.dtype and x.is_contiguous() else torch.empty_like(x).copy_(total)
         for total, x in zip(totals, inputs, strict=False)

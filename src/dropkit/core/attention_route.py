@@ -91,6 +91,13 @@ def composed(
     tensors: Tensors, scale: float, is_causal: bool, drop: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """Attention by torch's own operations, where `drop` drops ``(B, H, Lq, Lk)`` probabilities."""
+    with attention.exact(tensors[0].device):
+        return _composed(tensors, scale, is_causal, drop)
+
+
+def _composed(
+    tensors: Tensors, scale: float, is_causal: bool, drop: Callable[[Tensor], Tensor]
+) -> Tensor:
     query, key, value, attn_mask = tensors
     wide = torch.float64 if query.dtype == torch.float64 else torch.float32
     group = query.shape[1] // key.shape[1] if key.shape[1] else 1
