@@ -3,8 +3,7 @@
 import contextlib
 import threading
 from collections.abc import Callable, Iterator
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
@@ -15,34 +14,13 @@ from dropkit.core.binding import CODES
 from dropkit.core.counted import Counted
 from dropkit.core.recompute import Replay, wrapped_checkpoints
 from dropkit.nn import Dropout
+from dropkit.sites.change import Change
 
 _dropout = F.dropout
 _attention = F.scaled_dot_product_attention
 
 
-class Acceleration:
-    """What `accelerate` did. Undo it with `undo`, or by leaving a ``with`` block."""
-
-    def __init__(self, stack: contextlib.ExitStack) -> None:
-        self._stack = stack
-
-    def undo(self) -> None:
-        """Put everything back; a second call does nothing."""
-        self._stack.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.undo()
-
-
-def accelerate(model: nn.Module | None = None) -> Acceleration:
+def accelerate(model: nn.Module | None = None) -> Change:
     """Let dropout in `model` run on dropkit's core: modules, ``F.dropout`` and attention.
 
     Parameters, state dict, modes and repr stay as they are, and so do outputs in eval, to the
@@ -68,14 +46,14 @@ def accelerate(model: nn.Module | None = None) -> Acceleration:
     stack.enter_context(_replaced_functions)
     if model is None:
         stack.enter_context(_everywhere)
-        return Acceleration(stack)
+        return Change(stack)
     for module in model.modules():
         if type(module) is nn.Dropout:
             Dropout.adopt(module)
             stack.callback(Dropout.release, module)
     stack.callback(model.register_forward_pre_hook(_enter, prepend=True).remove)
     stack.callback(model.register_forward_hook(_leave, always_call=True).remove)
-    return Acceleration(stack)
+    return Change(stack)
 
 
 class _Depth(threading.local):

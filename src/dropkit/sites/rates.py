@@ -1,47 +1,22 @@
 """Set the drop rates of a model, and put them back."""
 
+import contextlib
 import difflib
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
-from types import TracebackType
-from typing import Self
 
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit.core.rate import threshold_from_rate
 from dropkit.errors import SiteError
+from dropkit.sites.change import Change
 from dropkit.sites.find import dropout_modules
 
 #: One rate for all sites, or a rate for each glob pattern of site names; the first match rules.
 Rates = float | Mapping[str, float]
 
 
-class RateChange:
-    """What `set_rates` did. Undo it with `undo`, or by leaving a ``with`` block."""
-
-    def __init__(self, before: list[tuple[_DropoutNd, float]]) -> None:
-        self._before = before
-
-    def undo(self) -> None:
-        """Give each changed site the rate it had; a second call does nothing."""
-        while self._before:
-            module, p = self._before.pop()
-            module.p = p
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.undo()
-
-
-def set_rates(model: nn.Module, rates: Rates) -> RateChange:
+def set_rates(model: nn.Module, rates: Rates) -> Change:
     """Set the drop rates of the sites that `find_sites` lists; other sites keep theirs.
 
     Args:
@@ -69,14 +44,14 @@ def set_rates(model: nn.Module, rates: Rates) -> RateChange:
     sites = list(dropout_modules(model))
     if isinstance(rates, Mapping):
         _check_patterns(by_pattern, [name for name, _ in sites])
-    before: list[tuple[_DropoutNd, float]] = []
+    steps = contextlib.ExitStack()
     for name, module in sites:
         for pattern, rate in by_pattern.items():
             if fnmatchcase(name, pattern):
-                before.append((module, module.p))
+                steps.callback(setattr, module, "p", module.p)
                 module.p = float(rate)
                 break
-    return RateChange(before)
+    return Change(steps)
 
 
 def _check_patterns(patterns: Mapping[str, float], names: list[str]) -> None:

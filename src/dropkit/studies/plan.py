@@ -9,7 +9,8 @@ from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import threshold_from_rate
 from dropkit.errors import OptionError
-from dropkit.sites.rates import RateChange, Rates, set_rates
+from dropkit.sites.change import Change
+from dropkit.sites.rates import Rates, set_rates
 
 
 @dataclass(frozen=True)
@@ -73,7 +74,7 @@ class Trial:
         root = Address.from_seed(self.study_seed).fold("trial").fold(self.replicate)
         return root.fold(purpose).key >> 1
 
-    def apply(self, model: nn.Module) -> RateChange:
+    def apply(self, model: nn.Module) -> Change:
         """Give `model` this arm's drop rates."""
         return set_rates(model, self.arm.rates)
 
