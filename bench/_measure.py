@@ -95,6 +95,19 @@ def saved_bytes(call: Callable[[], torch.Tensor]) -> int:
     return sum(kept.values())
 
 
+def peak_mib(call: Callable[[], object]) -> float:
+    """Most memory that the process holds during `call`, above what it held before; Linux only."""
+    before = _status_mib("VmRSS")
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew here
+    call()
+    return _status_mib("VmHWM") - before
+
+
+def _status_mib(key: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
+
+
 def _cpu_model() -> str:
     try:
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()

@@ -14,7 +14,6 @@ import statistics
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import _measure as measure
@@ -106,16 +105,12 @@ def _peak_mib(name: str, kind: str) -> float:
 
 def _print_peak(name: str, kind: str) -> None:
     step = _step(name, kind)
-    before = _status_mib("VmRSS")
-    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")  # the peak begins anew here
-    for _ in range(3):
-        step()
-    print(_status_mib("VmHWM") - before)
 
+    def steps() -> None:
+        for _ in range(3):
+            step()
 
-def _status_mib(key: str) -> float:
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{key}:"))
+    print(measure.peak_mib(steps))
 
 
 def main() -> None:

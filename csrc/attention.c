@@ -26,7 +26,7 @@ struct tile {
     float *scores, *grads, *logsumexp; /* grads and mean are NULL in forward */
     const float *mean;
     const int64_t *heads;
-    size_t n_rows, n_columns;
+    size_t sums_stride, n_rows, n_columns;
     uint64_t first_query, n_queries, n_keys;
     int is_causal;
 };
@@ -46,41 +46,43 @@ static void drop(const struct tile *tile, const float *x, float *y, size_t n, ui
     }
 }
 
-static void forward_row(const struct tile *tile, size_t row, size_t n, uint64_t first) {
+static void forward_row(const struct tile *tile, size_t row, float *logsumexp, size_t n,
+                        uint64_t first) {
     float *x = tile->scores + row * tile->n_columns;
     float shift = tile->softmax->largest(x, n);
     if (shift == -INFINITY)
         shift = 0.0F;
     double total = tile->softmax->exponentials(x, n, shift);
     if (total == 0.0) { /* nothing is seen: all are 0 already */
-        tile->logsumexp[row] = INFINITY;
+        *logsumexp = INFINITY;
         return;
     }
-    tile->logsumexp[row] = (float)((double)shift + log(total));
+    *logsumexp = (float)((double)shift + log(total));
     drop(tile, x, x, n, first, tile->draw.scale / total);
 }
 
-static void backward_row(const struct tile *tile, size_t row, size_t n, uint64_t first) {
+static void backward_row(const struct tile *tile, size_t row, float *logsumexp, size_t n,
+                         uint64_t first) {
     float *x = tile->scores + row * tile->n_columns, *grad = tile->grads + row * tile->n_columns;
     float keep[AT_ONCE];
     for (size_t i = 0; i < n; i += AT_ONCE) {
         size_t now = n - i < AT_ONCE ? n - i : AT_ONCE;
         drop(tile, ONES, keep, now, first + i, tile->draw.scale);
-        tile->softmax->gradients(x + i, grad + i, keep, now, tile->logsumexp[row],
-                                 tile->mean[row]);
+        tile->softmax->gradients(x + i, grad + i, keep, now, *logsumexp, tile->mean[row]);
     }
 }
 
 static void do_rows(void *context, size_t begin, size_t end) {
     const struct tile *tile = context;
     for (size_t row = begin; row < end; row++) {
-        uint64_t query = tile->first_query + row % tile->n_rows;
-        uint64_t head = (uint64_t)tile->heads[row / tile->n_rows];
+        size_t part = row / tile->n_rows, r = row % tile->n_rows;
+        uint64_t query = tile->first_query + r, head = (uint64_t)tile->heads[part];
         size_t n = tile->n_columns;
         if (tile->is_causal && query + 1 < n)
             n = (size_t)(query + 1);
-        (tile->grads ? backward_row : forward_row)(tile, row, n,
-                                                   (head * tile->n_queries + query) * tile->n_keys);
+        (tile->grads ? backward_row
+                     : forward_row)(tile, row, tile->logsumexp + part * tile->sums_stride + r, n,
+                                    (head * tile->n_queries + query) * tile->n_keys);
         size_t at = row * tile->n_columns + n, left = (tile->n_columns - n) * sizeof(float);
         memset(tile->scores + at, 0, left);
         if (tile->grads)
@@ -118,14 +120,15 @@ static enum dk_status share(struct tile *tile, size_t n_heads, uint32_t threshol
     return DK_OK;
 }
 
-enum dk_status dk_attention_forward(float *scores, float *logsumexp, const int64_t *heads,
-                                    size_t n_heads, size_t n_rows, size_t n_columns,
-                                    uint64_t first_query, uint64_t n_queries, uint64_t n_keys,
-                                    int is_causal, uint64_t key, uint64_t stream,
+enum dk_status dk_attention_forward(float *scores, float *logsumexp, size_t sums_stride,
+                                    const int64_t *heads, size_t n_heads, size_t n_rows,
+                                    size_t n_columns, uint64_t first_query, uint64_t n_queries,
+                                    uint64_t n_keys, int is_causal, uint64_t key, uint64_t stream,
                                     uint32_t threshold, int threads) {
     struct tile tile = {.draw = {.key = key, .stream = stream},
                         .scores = scores,
                         .logsumexp = logsumexp,
+                        .sums_stride = sums_stride,
                         .heads = heads,
                         .n_rows = n_rows,
                         .n_columns = n_columns,
@@ -137,15 +140,16 @@ enum dk_status dk_attention_forward(float *scores, float *logsumexp, const int64
 }
 
 enum dk_status dk_attention_backward(float *scores, float *grads, float *logsumexp,
-                                     const float *mean, const int64_t *heads, size_t n_heads,
-                                     size_t n_rows, size_t n_columns, uint64_t first_query,
-                                     uint64_t n_queries, uint64_t n_keys, int is_causal,
-                                     uint64_t key, uint64_t stream, uint32_t threshold,
-                                     int threads) {
+                                     size_t sums_stride, const float *mean, const int64_t *heads,
+                                     size_t n_heads, size_t n_rows, size_t n_columns,
+                                     uint64_t first_query, uint64_t n_queries, uint64_t n_keys,
+                                     int is_causal, uint64_t key, uint64_t stream,
+                                     uint32_t threshold, int threads) {
     struct tile tile = {.draw = {.key = key, .stream = stream},
                         .scores = scores,
                         .grads = grads,
                         .logsumexp = logsumexp,
+                        .sums_stride = sums_stride,
                         .mean = mean,
                         .heads = heads,
                         .n_rows = n_rows,

@@ -73,23 +73,26 @@ DK_API enum dk_status dk_dropout_flat(const void *x, void *y, size_t n, uint64_t
 /* Attention with dropout, between its matrix products: a contiguous float32 tile of scores
  * (n_heads, n_rows, n_columns), in place. Row r of head h is query q = first_query + r of head
  * heads[h] in a (heads, n_queries, n_keys) tensor that the mask is cut from: element c of the row
- * has index (heads[h] * n_queries + q) * n_keys + c. With is_causal only the columns 0..q are seen.
+ * has index (heads[h] * n_queries + q) * n_keys + c. With is_causal only columns 0..q are seen.
  *
- * forward:  scores = keep ? softmax(scores) * scale : +0, where scale is 65536 / (65536 - threshold);
- *           logsumexp[row] is that of the row's scores. A row that sees nothing above -inf gets
- *           zeros, and +inf there. exp is within 2 ulp, and 0 below the least normal number.
+ * forward:  scores = keep ? softmax(scores) * 65536 / (65536 - threshold) : +0;
+ *           logsumexp[h * sums_stride + r] is that of the row's scores. A row that sees nothing
+ *           above -inf gets zeros, and +inf there.
  * backward: scores become the same again, from logsumexp, which is only read. grads holds the
  *           gradients of those, and gets the gradients of the scores: with p = softmax(scores),
- *           p * ((keep ? grads * scale : +0) - mean[row]).
- */
-DK_API enum dk_status dk_attention_forward(float *scores, float *logsumexp, const int64_t *heads,
-                                           size_t n_heads, size_t n_rows, size_t n_columns,
-                                           uint64_t first_query, uint64_t n_queries,
-                                           uint64_t n_keys, int is_causal, uint64_t key,
-                                           uint64_t stream, uint32_t threshold, int threads);
+ *           p * ((keep ? grads * 65536 / (65536 - threshold) : +0) - mean[h * n_rows + r]).
+ *
+ * exp is within 1 ulp, and 0 where it would be below the least normal number. */
+DK_API enum dk_status dk_attention_forward(float *scores, float *logsumexp, size_t sums_stride,
+                                           const int64_t *heads, size_t n_heads, size_t n_rows,
+                                           size_t n_columns, uint64_t first_query,
+                                           uint64_t n_queries, uint64_t n_keys, int is_causal,
+                                           uint64_t key, uint64_t stream, uint32_t threshold,
+                                           int threads);
 DK_API enum dk_status dk_attention_backward(float *scores, float *grads, float *logsumexp,
-                                            const float *mean, const int64_t *heads, size_t n_heads,
-                                            size_t n_rows, size_t n_columns, uint64_t first_query,
+                                            size_t sums_stride, const float *mean,
+                                            const int64_t *heads, size_t n_heads, size_t n_rows,
+                                            size_t n_columns, uint64_t first_query,
                                             uint64_t n_queries, uint64_t n_keys, int is_causal,
                                             uint64_t key, uint64_t stream, uint32_t threshold,
                                             int threads);

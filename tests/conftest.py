@@ -91,7 +91,7 @@ def _warned() -> None:
 
 @pytest.fixture(scope="session", autouse=True)
 def _one_thread() -> None:
-    """torch's threads wait for each other by spinning: beside other work, one is faster."""
+    """Threads of torch wait for each other by spinning: beside other work, one is faster."""
     torch.set_num_threads(1)
 
 

@@ -253,6 +253,7 @@ int main(int argc, char **argv) {
     check_known_answers(argv[1]);
     check_refusals();
     check_threads();
+    check_attention();
     check_kernels();
     size_t known = 0;
     for (; dk_isa_name(known) != NULL; known++)

@@ -15,6 +15,7 @@ extern int failures;
         }                                                                                          \
     } while (0)
 
+void check_attention(void);
 void check_threads(void);
 
 #endif

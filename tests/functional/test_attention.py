@@ -52,9 +52,8 @@ def _worst(found: list[Tensor], exact: list[Tensor]) -> float:
 @pytest.mark.parametrize("name", list(CASES))
 def test_is_the_plain_composition(plain_attention, monkeypatch, name, tile_bytes) -> None:
     """Output and gradients are those of softmax, the slow twin's mask and two products."""
-    monkeypatch.setattr(attention_tiles, "TILE_BYTES", tile_bytes)
+    monkeypatch.setattr(attention_tiles, "BYTES_A_THREAD", tile_bytes)
     monkeypatch.setattr(attention_tiles, "MIN_QUERIES", 2)
-    monkeypatch.setattr(attention_tiles, "GOOD_QUERIES", 4)
     for dtype, tolerance in ((torch.float64, 1e-14), (torch.float32, 3e-6)):
         tensors, mask, is_causal, enable_gqa = _case(name, dtype)
         wide = [x.detach().double().requires_grad_() for x in tensors]
@@ -77,7 +76,7 @@ def test_strides(plain_attention, monkeypatch, layout) -> None:
         "expanded": base[:, :1].expand(2, 3, 8, 4),
     }[layout]
     for tile_bytes in (1, 1 << 22):
-        monkeypatch.setattr(attention_tiles, "TILE_BYTES", tile_bytes)
+        monkeypatch.setattr(attention_tiles, "BYTES_A_THREAD", tile_bytes)
         leaf = x.detach().requires_grad_()
         found = attend(leaf, leaf, leaf, None, P, address=ADDRESS)
         grad = torch.ones(()).expand(found.shape)

@@ -43,7 +43,7 @@ def test_mask_is_that_of_dropout_on_the_matrix(monkeypatch, name, shape, dtype) 
     after = torch.get_rng_state()
     query = torch.zeros(*shape[:-1], 4, dtype=dtype)
     for tile_bytes in (1, 1000, 1 << 22):
-        monkeypatch.setattr(attention_tiles, "TILE_BYTES", tile_bytes)
+        monkeypatch.setattr(attention_tiles, "BYTES_A_THREAD", tile_bytes)
         assert torch.equal(expected, under(name, kept, query, shape[-1]))
         assert torch.equal(after, torch.get_rng_state())
 
@@ -63,7 +63,10 @@ def test_each_call_draws_anew_and_names_replay() -> None:
     """Two calls differ; the seed of torch, or the name, brings both back."""
     x = torch.randn(2, 3, 9, 8)
     for name in NAMES:
-        first, again = (under(name, lambda: (attend(x, x, x, None, P), attend(x, x, x, None, P))) for _ in range(2))
+        first, again = (
+            under(name, lambda: (attend(x, x, x, None, P), attend(x, x, x, None, P)))
+            for _ in range(2)
+        )
         assert not torch.equal(*first)
         assert all(torch.equal(a, b) for a, b in zip(first, again, strict=True))
 
@@ -98,7 +101,7 @@ MASKS = {
 @pytest.mark.parametrize("tile_bytes", [1, 1 << 22])
 def test_gradcheck(monkeypatch, name, is_causal, tile_bytes) -> None:
     """First and second derivatives and tangents are right, those of a float mask too."""
-    monkeypatch.setattr(attention_tiles, "TILE_BYTES", tile_bytes)
+    monkeypatch.setattr(attention_tiles, "BYTES_A_THREAD", tile_bytes)
     monkeypatch.setattr(attention_tiles, "MIN_QUERIES", 1)
     mask = MASKS[name]
     if is_causal and mask is not None:
@@ -113,10 +116,10 @@ def test_gradcheck(monkeypatch, name, is_causal, tile_bytes) -> None:
     if mask is not None and mask.is_floating_point():
         tensors.append(mask.clone().requires_grad_())
 
-    def function(query: Tensor, key: Tensor, value: Tensor, of_mask: Tensor | None = mask) -> Tensor:
-        return attend(
-            query, key, value, of_mask, P, is_causal, enable_gqa=True, address=ADDRESS
-        )
+    def function(
+        query: Tensor, key: Tensor, value: Tensor, of_mask: Tensor | None = mask
+    ) -> Tensor:
+        return attend(query, key, value, of_mask, P, is_causal, enable_gqa=True, address=ADDRESS)
 
     assert torch.autograd.gradcheck(
         function, tensors, check_forward_ad=True, check_batched_grad=True
@@ -162,7 +165,7 @@ def test_memory_at_work() -> None:
     ) as profile:
         attend(*x, None, P).sum().backward()
     largest = max(event.cpu_memory_usage for event in profile.events())
-    assert attention_tiles.TILE_BYTES <= largest <= 4 * attention_tiles.TILE_BYTES
+    assert attention_tiles.BYTES_A_THREAD <= largest <= 4 * attention_tiles.BYTES_A_THREAD
     assert largest < 4 * length * length * 2
 
 

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from dropkit.core import attention, ops
-from dropkit.core.attention import Inputs, Options
+from dropkit.core.attention_work import Inputs, Options
 
 _library = torch.library.Library("dropkit", "FRAGMENT")
 _INPUTS = "Tensor query, Tensor key, Tensor value, Tensor? attn_mask"
@@ -42,7 +42,7 @@ def _call(
     scale: float,
     is_causal: bool,
 ) -> tuple[Inputs, Options]:
-    heads = heads_of_rows(rows, query) if rows is not None and query.numel() else None
+    heads = heads_of_rows(rows, query) if rows is not None and len(rows) else None
     first, stream, threshold = mask.tolist()
     inputs = Inputs(query, key, value, attn_mask, heads)
     return inputs, Options(first, stream, threshold, scale, is_causal)

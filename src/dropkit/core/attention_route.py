@@ -6,7 +6,7 @@ differentiation and sharded tensors, is put together from torch's own operations
 the whole matrix of probabilities: the same bits, with memory for that matrix.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from dropkit.core import attention, attention_ops, route
 from dropkit.core.address import Address
-from dropkit.core.attention import Inputs, Options
+from dropkit.core.attention_work import Inputs, Options
 from dropkit.core.place import Place
 
 #: Query, key, value and attention mask, shaped as `Inputs` are.
@@ -81,9 +81,9 @@ def _plain(
         return composed(
             tensors, *options[3:], lambda p: route.masked(p.view(shape), mask).view_as(p)
         )
-    query = tensors[0]
-    has_heads = place is not None and query.numel()
-    heads = attention_ops.heads_of_rows(place.row_tensor(), query) if has_heads else None
+    heads = None
+    if place is not None:
+        heads = attention_ops.heads_of_rows(place.row_tensor(), tensors[0])
     return _attended(Inputs(*tensors, heads), options)
 
 
@@ -139,7 +139,9 @@ class _Attention(torch.autograd.Function):
         inputs, options = Inputs(*tensors), ctx.options
         if torch.is_grad_enabled() or not route.is_plain(grad) or route.is_transformed(grad):
             # to be differentiated again, or many gradients at once
-            gradients = _composed_gradients(inputs, options, grad, ctx.needs_input_grad[1:5])
+            gradients: Sequence[Tensor | None] = _composed_gradients(
+                inputs, options, grad, ctx.needs_input_grad[1:5]
+            )
         else:
             gradients = attention.backward(
                 inputs, options, (out, logsumexp), grad, wants_mask=ctx.needs_input_grad[4]

@@ -17,7 +17,7 @@ def forward_step(scores: Tensor, logsumexp: Tensor, mask: TileMask) -> None:
 
     Args:
         scores: ``(n, R, C)`` contiguous float32 or float64; becomes the dropped probabilities.
-        logsumexp: ``(n, R)`` contiguous, of the same dtype: is written, +inf where a row has no
+        logsumexp: ``(n, R)`` with contiguous rows, of the same dtype: is written, +inf where a row has no
             score above -inf. All probabilities of such a row are 0.
         mask: Where the rows sit.
     """
@@ -42,7 +42,7 @@ def backward_step(
     Args:
         scores: ``(n, R, C)`` contiguous float32 or float64; becomes the dropped probabilities.
         grads: Likewise: gradients of the dropped probabilities; becomes those of the scores.
-        logsumexp: ``(n, R)`` contiguous, from `forward_step`.
+        logsumexp: ``(n, R)`` with contiguous rows, from `forward_step`.
         mean: ``(n, R)`` contiguous: of each row the sum of output times its gradient.
         mask: Where the rows sit.
     """
@@ -70,7 +70,7 @@ def _hide_future(scores: Tensor, mask: TileMask) -> None:
 
 def _drop_(x: Tensor, mask: TileMask) -> None:
     """Drop in place; a row of the tile is a row of the place."""
-    n_rows, columns = x.shape[1:]
+    n_rows = x.shape[1]
     first = mask.heads * mask.n_queries + mask.first_query
     ids = (first.unsqueeze(1) + torch.arange(n_rows, device="cpu")).reshape(-1)
     place = Place(len(ids), mask.n_keys, row_ids=ids)

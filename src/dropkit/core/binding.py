@@ -45,8 +45,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "dk_isa_force": (c_int, [c_char_p]),
     "dk_dropout": (c_int, [c_int, c_void_p, c_void_p, *_PLACE_AND_DRAW]),
     "dk_dropout_add": (c_int, [c_int, c_void_p, c_void_p, c_void_p, *_PLACE_AND_DRAW]),
-    "dk_attention_forward": (c_int, [c_void_p, c_void_p, *_TILE]),
-    "dk_attention_backward": (c_int, [c_void_p, c_void_p, c_void_p, c_void_p, *_TILE]),
+    "dk_attention_forward": (c_int, [c_void_p, c_void_p, c_size_t, *_TILE]),
+    "dk_attention_backward": (c_int, [*(c_void_p, c_void_p, c_void_p, c_size_t, c_void_p), *_TILE]),
     "dk_team_set": (None, [c_void_p]),
     "dk_dropout_flat": (c_int, [c_void_p, c_void_p, c_size_t, c_uint64, c_uint64, c_uint64]),
 }
@@ -78,14 +78,14 @@ def _tile(scores: Tensor, mask: TileMask) -> tuple[int, ...]:
     return heads.data_ptr(), *sizes, int(is_causal), key, stream, threshold, threads
 
 
-def _torchs_team() -> c_void_p | None:
-    """Address of the function that starts torch's own OpenMP threads; None where there is none."""
+def _torchs_team() -> int | None:
     name = {"darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
     path = Path(torch.__file__).parent / "lib" / name
     try:
-        return ctypes.cast(ctypes.CDLL(str(path)).GOMP_parallel, c_void_p)  # found through torch
+        team = ctypes.CDLL(str(path)).GOMP_parallel  # of the runtime that this library needs
     except (OSError, AttributeError):
         return None
+    return ctypes.cast(team, c_void_p).value
 
 
 def _check(status: int) -> None:
@@ -112,7 +112,9 @@ class Core:
         found = library.dk_abi()
         if found != ABI:
             raise CoreError(f"it has ABI {found}, this package needs {ABI}")
-        library.dk_team_set(_torchs_team())
+        #: Address of the function that starts torch's own OpenMP threads; None: there is none.
+        self.torchs_team = _torchs_team()
+        self.use_team(self.torchs_team)
 
     def isas(self) -> dict[str, bool]:
         """The instruction sets this build knows, widest first, and whether each can run here."""
@@ -189,17 +191,25 @@ class Core:
         )
         _check(status)
 
+    def use_team(self, team: int | None) -> None:
+        """Let attention work on the threads of `team` from now on; None: on those of the core."""
+        self._library.dk_team_set(team)
+
     def attention_forward(self, scores: Tensor, logsumexp: Tensor, mask: TileMask) -> None:
-        """See `dropkit.core.attention_steps.forward_step`; all contiguous float32 on the CPU."""
-        pointers = scores.data_ptr(), logsumexp.data_ptr()
-        _check(self._library.dk_attention_forward(*pointers, *_tile(scores, mask)))
+        """See `dropkit.core.attention_steps.forward_step`; float32 on the CPU."""
+        sums = logsumexp.data_ptr(), logsumexp.stride(0)
+        _check(self._library.dk_attention_forward(scores.data_ptr(), *sums, *_tile(scores, mask)))
 
     def attention_backward(
         self, scores: Tensor, grads: Tensor, logsumexp: Tensor, mean: Tensor, mask: TileMask
     ) -> None:
-        """See `dropkit.core.attention_steps.backward_step`; all contiguous float32 on the CPU."""
-        pointers = [x.data_ptr() for x in (scores, grads, logsumexp, mean)]
-        _check(self._library.dk_attention_backward(*pointers, *_tile(scores, mask)))
+        """See `dropkit.core.attention_steps.backward_step`; float32 on the CPU."""
+        tiles, sums = (
+            (scores.data_ptr(), grads.data_ptr()),
+            (logsumexp.data_ptr(), logsumexp.stride(0)),
+        )
+        of_tile = mean.data_ptr(), *_tile(scores, mask)
+        _check(self._library.dk_attention_backward(*tiles, *sums, *of_tile))
 
 
 @dataclass(frozen=True)

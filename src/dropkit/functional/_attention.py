@@ -15,7 +15,7 @@ from dropkit.errors import OptionError
 _ANY = Address(0, 0)  # where everything is dropped, no bit is read
 
 
-def scaled_dot_product_attention(
+def scaled_dot_product_attention(  # noqa: PLR0913 - torch's signature
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -81,7 +81,7 @@ def scaled_dot_product_attention(
     )
 
 
-def apply_scaled_dot_product_attention(
+def apply_scaled_dot_product_attention(  # noqa: PLR0913 - torch's signature
     query: Tensor,
     key: Tensor,
     value: Tensor,
@@ -117,14 +117,15 @@ def apply_scaled_dot_product_attention(
         scale = 1.0 / math.sqrt(query.shape[-1]) if query.shape[-1] else 1.0
     if enable_gqa and key.shape[-3] != value.shape[-3]:
         key, value = (x.repeat_interleave(batch[-1] // x.shape[-3], -3) for x in (key, value))
+    key_batch = (*batch[:-1], key.shape[-3]) if enable_gqa else batch
+    fours = (
+        _in_four(query, batch),
+        _in_four(key, key_batch),
+        _in_four(value, key_batch),
+        _mask_in_four(masks[0], batch) if masks else None,
+    )
     out = attention_route.attend(
-        (
-            *(
-                _in_four(x, (*batch[:-1], *x.shape[-3:-2]) if enable_gqa else batch)
-                for x in (query, key, value)
-            ),
-            _mask_in_four(masks[0], batch) if masks else None,
-        ),
+        fours,
         shape,
         threshold,
         (scale, is_causal),
