@@ -29,7 +29,8 @@ static void do_steps(struct results *results, size_t columns, int is_causal, int
     fill(results->scores + 1, n, 1);
     fill(results->grads + 1, n, 2);
     fill(mean, HEADS * ROWS, 3);
-    results->scores[1] = -INFINITY;
+    if (n > 0)
+        results->scores[1] = -INFINITY;
     memcpy(results->again, results->scores, sizeof results->again);
     dk_attention_forward(results->scores + 1, results->sums, 5, NUMBERS, HEADS, ROWS, columns, 7,
                          50, 3000, is_causal, 5, 6, 20000, threads);

@@ -67,6 +67,10 @@ def scaled_dot_product_attention(  # noqa: PLR0913 - torch's signature
 
     >>> x = torch.ones(1, 4, 2)
     >>> scaled_dot_product_attention(x, x, x, dropout_p=0.5, address=Address.from_seed(1))
+    tensor([[[1.5000, 1.5000],
+             [0.5000, 0.5000],
+             [0.5000, 0.5000],
+             [1.5000, 1.5000]]])
     """
     return apply_scaled_dot_product_attention(
         query,
