@@ -36,8 +36,8 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def tests(session: nox.Session) -> None:
-    """All tests and doctests, in random order, warnings as errors."""
-    session.run("pytest", *session.posargs)
+    """All tests and doctests, in random order, warnings as errors, in two processes."""
+    session.run("pytest", "-n", "2", "--dist", "loadfile", *session.posargs)
 
 
 @nox.session
