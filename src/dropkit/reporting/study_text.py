@@ -20,8 +20,8 @@ _STYLE: dict[Decision, str] = {
 
 #: Metric: heading and decimals; each is a column where the study measured it.
 _COLUMNS = {
-    "validation_loss": ("val. loss", 3),
-    "accuracy": ("accuracy", 3),
+    "validation_loss": ("loss", 3),
+    "accuracy": ("acc.", 3),
     "gap": ("gap", 3),
     "ece": ("ECE", 3),
 }
@@ -33,12 +33,12 @@ def study_text(result: StudyResult) -> RenderableType:
 
 
 def _table(result: StudyResult) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
     table.add_column("arm", no_wrap=True)
     columns = [name for name in _COLUMNS if any(name in arm.means for arm in result.arms)]
     for name in columns:
-        table.add_column(_COLUMNS[name][0], justify="right")
-    table.add_column("diff.", justify="right")
+        table.add_column(_COLUMNS[name][0], justify="right", no_wrap=True)
+    table.add_column("diff.", justify="right", no_wrap=True)
     table.add_column(f"{result.confidence:.0%} interval", no_wrap=True)
     by_arm = {difference.arm: difference for difference in result.differences}
     for arm in result.arms:
