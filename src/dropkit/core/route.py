@@ -36,6 +36,7 @@ def dropout(
     is_scaled: bool = True,
     address: Address | None = None,
     site: nn.Module | None = None,
+    is_batch: bool = True,
 ) -> Tensor:
     """Drop elements of `x` at a rate of ``threshold / 65536``, under `address` or a drawn mask.
 
@@ -45,12 +46,15 @@ def dropout(
         is_scaled: False leaves the kept elements as they are.
         address: Names the mask; None draws one.
         site: The module that asks, for named masks.
+        is_batch: Whether the first dimension holds examples, whose rows `masks_at` may name; that
+            of a parameter does not.
     """
+    rows_of = x.shape if is_batch else ()
     if torch.compiler.is_compiling():
-        return _compiled(x, threshold, is_scaled, address, site)
+        return _compiled(x, rows_of, threshold, is_scaled, address, site)
     if not is_plain(x):
-        return _general(x, threshold, is_scaled, address, site)
-    key, stream, place = eager_mask(x.shape, address, site)
+        return _general(x, rows_of, threshold, is_scaled, address, site)
+    key, stream, place = eager_mask(rows_of, address, site)
     if x.requires_grad and torch.is_grad_enabled():
         out: Tensor = _apply_masked(x, (key, stream, threshold, is_scaled, place))
         return out
@@ -172,12 +176,17 @@ def masked(x: Tensor, mask: _Mask) -> Tensor:
 
 
 def _general(
-    x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
+    x: Tensor,
+    rows_of: Sequence[int],
+    threshold: int,
+    is_scaled: bool,
+    address: Address | None,
+    site: nn.Module | None,
 ) -> Tensor:
     kernels.check_dtype(x)
     if shards.is_sharded(x):
         return _sharded(x, threshold, is_scaled, address, site)
-    mask, rows = general_mask(x.shape, threshold, address, site)
+    mask, rows = general_mask(rows_of, threshold, address, site)
     return _transformed(x, mask, is_scaled, rows)
 
 
@@ -214,9 +223,14 @@ def _sharded(
 
 
 def _compiled(
-    x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
+    x: Tensor,
+    rows_of: Sequence[int],
+    threshold: int,
+    is_scaled: bool,
+    address: Address | None,
+    site: nn.Module | None,
 ) -> Tensor:
-    mask, rows = compiled_mask(x.shape, threshold, address, site)
+    mask, rows = compiled_mask(rows_of, threshold, address, site)
     out: Tensor = torch.ops.dropkit.dropout(x, mask, is_scaled, rows)
     return out
 

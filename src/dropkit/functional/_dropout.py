@@ -68,13 +68,14 @@ def apply_dropout(
     x: Tensor,
     p: float,
     training: bool,
-    inplace: bool,
+    inplace: bool = False,
     *,
-    address: Address | None,
-    mode: Mode,
+    address: Address | None = None,
+    mode: Mode = "inverted",
     site: nn.Module | None = None,
+    is_batch: bool = True,
 ) -> Tensor:
-    """`dropout`, called at `site`."""
+    """`dropout`, called at `site`, of examples or else of a parameter; see `route.dropout`."""
     threshold = threshold_from_rate(p)
     check_mode(mode)
     if threshold == 0 or (not training and mode == "inverted"):
@@ -86,6 +87,9 @@ def apply_dropout(
         out = x * ((STEPS - threshold) / STEPS)
     else:
         is_scaled = mode == "inverted"
-        draw = route.dropout_ if inplace else route.dropout
-        return draw(x, threshold, is_scaled=is_scaled, address=address, site=site)
+        if inplace:
+            return route.dropout_(x, threshold, is_scaled=is_scaled, address=address, site=site)
+        return route.dropout(
+            x, threshold, is_scaled=is_scaled, address=address, site=site, is_batch=is_batch
+        )
     return x.copy_(out) if inplace else out
