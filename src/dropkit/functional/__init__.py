@@ -10,6 +10,7 @@ from dropkit.functional._fused import (
     gelu_dropout,
     relu_dropout,
 )
+from dropkit.functional._r_drop import r_drop_loss
 
 __all__ = [
     "bias_dropout_add",
@@ -18,6 +19,7 @@ __all__ = [
     "dropout_add_layer_norm",
     "dropout_add_rms_norm",
     "gelu_dropout",
+    "r_drop_loss",
     "relu_dropout",
     "scaled_dot_product_attention",
 ]
