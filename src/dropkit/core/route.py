@@ -85,24 +85,28 @@ def dropout_(
     site: nn.Module | None = None,
 ) -> Tensor:
     """`dropout`, written to `x`; returns `x`."""
-    is_recorded = x.requires_grad and torch.is_grad_enabled()
-    if (
-        torch.compiler.is_compiling()
-        or not is_plain(x)
-        or not x.is_contiguous()
-        or x.is_inference()
-        or (is_recorded and (x.is_leaf or x._is_view()))  # noqa: SLF001 - torch knows what to do
-    ):
+    if not (x.is_contiguous() and can_overwrite(x)):
         dropped = dropout(x, threshold, is_scaled=is_scaled, address=address, site=site)
         return x.copy_(dropped)
     key, stream, place = eager_mask(x.shape, address, site)
     mask = (key, stream, threshold, is_scaled, place)
-    if is_recorded:
+    if x.requires_grad and torch.is_grad_enabled():
         out: Tensor = _MaskedInPlace.apply(x, mask)
         return out
     kernels.dropout_(x, *mask)
     torch.autograd.graph.increment_version(x)
     return x
+
+
+def can_overwrite(x: Tensor) -> bool:
+    """Whether we may write to `x` ourselves; where not, ``copy_`` does, and torch sees to it."""
+    is_recorded = x.requires_grad and torch.is_grad_enabled()
+    return (
+        not torch.compiler.is_compiling()
+        and is_plain(x)
+        and not x.is_inference()
+        and not (is_recorded and (x.is_leaf or x._is_view()))  # noqa: SLF001 - no public name
+    )
 
 
 def is_plain(x: Tensor) -> bool:
@@ -210,16 +214,20 @@ def general_mask(
 def _sharded(
     x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
 ) -> Tensor:
+    key, stream = words_of_all(address, site)
+    return shards.on_each_shard(
+        x, lambda local, place: masked(local, (key, stream, threshold, is_scaled, place))
+    )
+
+
+def words_of_all(address: Address | None, site: nn.Module | None) -> tuple[int, int]:
+    """Key and stream of a mask that all processes draw parts of."""
     scope = current_scope()
     if address is None and scope is not None:
         address = scope.next_address(site)
     if address is not None:
-        key, stream = address.key, address.stream
-    else:  # all processes must draw the same, so they must have been seeded alike
-        key, stream = ambient_words(is_shared=True)
-    return shards.on_each_shard(
-        x, lambda local, place: masked(local, (key, stream, threshold, is_scaled, place))
-    )
+        return address.key, address.stream
+    return ambient_words(is_shared=True)  # so all must have been seeded alike
 
 
 def _compiled(

@@ -6,12 +6,11 @@ from typing import Any, overload
 import torch
 from torch import Tensor, nn
 
-from dropkit.core.ops import site_number
-from dropkit.core.rate import threshold_from_rate
-from dropkit.functional._dropout import apply_dropout
+from dropkit.functional._dropout import apply_to_parameter
+from dropkit.nn._layer import Layer
 
 
-class LayerDrop(nn.ModuleList):
+class LayerDrop(Layer, nn.ModuleList):
     """In training, each layer of this list is skipped with chance `p`, anew in each pass.
 
     A ``torch.nn.ModuleList`` otherwise: same indices, same keys in the state dict. Iterating over
@@ -48,15 +47,9 @@ class LayerDrop(nn.ModuleList):
     """
 
     def __init__(self, modules: Iterable[nn.Module] | None = None, p: float = 0.2) -> None:
-        threshold_from_rate(p)
-        super().__init__(modules)
-        self.p = p
-        self._site_number = site_number(self)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a copied or loaded state; a copy is a site of its own."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._site_number = site_number(self)
+        super().__init__(p)
+        if modules is not None:
+            self.extend(modules)
 
     @overload
     def __getitem__(self, idx: slice) -> nn.ModuleList: ...
@@ -73,10 +66,10 @@ class LayerDrop(nn.ModuleList):
     def kept(self) -> list[nn.Module]:
         """The layers of one pass, in order; each call draws anew."""
         layers = list(self)
-        if not self.training or not layers or threshold_from_rate(self.p) == 0:
+        if not self.training or not layers or self.rate == 0:
             return layers
         ones = torch.ones(len(layers), device="cpu")
-        keep = apply_dropout(ones, self.p, True, site=self, is_batch=False).tolist()
+        keep = apply_to_parameter(ones, self.rate, site=self).tolist()
         return [layer for layer, is_kept in zip(layers, keep, strict=True) if is_kept]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

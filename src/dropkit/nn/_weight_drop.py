@@ -7,13 +7,12 @@ from typing import Any
 import torch
 from torch import nn
 
-from dropkit.core.ops import site_number
-from dropkit.core.rate import threshold_from_rate
 from dropkit.errors import OptionError
-from dropkit.functional._dropout import apply_dropout
+from dropkit.functional._dropout import apply_to_parameter
+from dropkit.nn._layer import Layer
 
 
-class WeightDrop(nn.Module):
+class WeightDrop(Layer):
     """In training, zero each element of the named parameters with chance `p`, one mask a call.
 
     The others are scaled by ``1 / (1 - p)``. For the time of a call the parameter is replaced by
@@ -57,26 +56,18 @@ class WeightDrop(nn.Module):
     """
 
     def __init__(self, module: nn.Module, names: str | Sequence[str], p: float = 0.5) -> None:
-        threshold_from_rate(p)
-        super().__init__()
+        super().__init__(p)
         self.module = module
         self.names = [names] if isinstance(names, str) else list(names)
-        self.p = p
         _check_names(self.names, [name for name, _ in module.named_parameters()])
-        self._site_number = site_number(self)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a copied or loaded state; a copy is a site of its own."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._site_number = site_number(self)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module, in training with dropped parameters."""
-        if not self.training or threshold_from_rate(self.p) == 0:
+        if not self.training or self.rate == 0:
             return self.module(*args, **kwargs)
         raw = {name: self._owned(name) for name in self.names}
         dropped = {
-            name: apply_dropout(getattr(owner, leaf), self.p, True, site=self, is_batch=False)
+            name: apply_to_parameter(getattr(owner, leaf), self.rate, site=self)
             for name, (owner, leaf) in raw.items()
         }
         try:
