@@ -1,7 +1,10 @@
 """Pure functions on tensors."""
 
 from dropkit.functional._attention import scaled_dot_product_attention
+from dropkit.functional._drop_block import drop_block2d, drop_block3d
+from dropkit.functional._drop_path import drop_path, drop_path_rates, stochastic_depth
 from dropkit.functional._dropout import dropout
+from dropkit.functional._embedding_dropout import embedding_dropout
 from dropkit.functional._fused import (
     bias_dropout_add,
     dropout_add,
@@ -11,15 +14,23 @@ from dropkit.functional._fused import (
     relu_dropout,
 )
 from dropkit.functional._r_drop import r_drop_loss
+from dropkit.functional._word_dropout import word_dropout
 
 __all__ = [
     "bias_dropout_add",
+    "drop_block2d",
+    "drop_block3d",
+    "drop_path",
+    "drop_path_rates",
     "dropout",
     "dropout_add",
     "dropout_add_layer_norm",
     "dropout_add_rms_norm",
+    "embedding_dropout",
     "gelu_dropout",
     "r_drop_loss",
     "relu_dropout",
     "scaled_dot_product_attention",
+    "stochastic_depth",
+    "word_dropout",
 ]
