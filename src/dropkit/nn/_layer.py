@@ -35,7 +35,7 @@ class Layer(_DropoutNd):
             Layer.of_torchs[theirs] = cls
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        threshold_from_rate(p)
+        self.threshold_of(p)
         super().__init__(p, inplace)
         self._site_number = site_number(self)
 
@@ -46,9 +46,18 @@ class Layer(_DropoutNd):
         self._site_number = site_number(self)
 
     @property
-    def rate(self) -> float:
-        """The drop rate that the next call acts at."""
-        return self.p
+    def threshold(self) -> int:
+        """The drop rate that the next call acts at, times 65536."""
+        return self.threshold_of(self.p)
+
+    @staticmethod
+    def threshold_of(p: float) -> int:
+        """A rate times 65536, rounded; layers that cannot act at every rate refuse some here.
+
+        Raises:
+            RateError: `p` is outside [0, 1] or nan.
+        """
+        return threshold_from_rate(p)
 
     @classmethod
     def adopt(cls, module: _DropoutNd) -> None:
