@@ -249,7 +249,7 @@ def test_compiled(case: Case) -> None:
 def test_rate(case: Case) -> None:
     """`p` holds the rate: what is set later acts at the next call, and is checked there."""
     layer = case.make(0.25)
-    assert (0.25, 0.25) == (layer.p, layer.rate)
+    assert (0.25, 16384) == (layer.p, layer.threshold)
     assert isinstance(layer, _DropoutNd)
     expected = run(case.make(0.5), case.x, NAMES[1])
     layer.p = 0.5

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 
 from dropkit.core import kernels, redrawn
 from dropkit.core.address import Address
-from dropkit.core.rate import threshold_from_rate
-from dropkit.errors import OptionError
+from dropkit.core.rate import STEPS, threshold_from_rate
+from dropkit.errors import OptionError, ShapeError
 from dropkit.functional._counts import check_count
 
 
@@ -52,7 +52,8 @@ def drop_block2d(
     Raises:
         RateError: `p` is outside [0, 1] or nan.
         DtypeError: `input` is not of a floating type that has a kernel.
-        OptionError: `input` has not four dimensions, or `block_size` does not fit it.
+        ShapeError: `input` has not four dimensions.
+        OptionError: `block_size` is no whole number from 1 on, or larger than a side.
 
     Source:
         Ghiasi et al. 2018, NeurIPS, arXiv:1810.12890. Arguments and scaling are those of
@@ -64,7 +65,8 @@ def drop_block2d(
               [1.5000, 1.5000, 1.5000, 1.5000]]]])
     """
     blocks = Blocks(block_size, n_sides=2, eps=eps)
-    return apply_drop_block(input, p, blocks, training, inplace, address=address)
+    threshold = threshold_from_rate(p)
+    return apply_drop_block(input, threshold, blocks, training, inplace, address=address)
 
 
 def drop_block3d(
@@ -82,7 +84,8 @@ def drop_block3d(
     Arguments, results and errors are those of `drop_block2d`, with one more side in `gamma`.
     """
     blocks = Blocks(block_size, n_sides=3, eps=eps)
-    return apply_drop_block(input, p, blocks, training, inplace, address=address)
+    threshold = threshold_from_rate(p)
+    return apply_drop_block(input, threshold, blocks, training, inplace, address=address)
 
 
 class Blocks(NamedTuple):
@@ -101,7 +104,7 @@ class Blocks(NamedTuple):
 
 def apply_drop_block(
     x: Tensor,
-    p: float,
+    threshold: int,
     blocks: Blocks,
     training: bool,
     inplace: bool,
@@ -111,14 +114,14 @@ def apply_drop_block(
 ) -> Tensor:
     """`drop_block2d` or `drop_block3d`, called at `site`."""
     check_count(blocks.size, "block_size")
-    if threshold_from_rate(p) == 0 or not training:
+    if threshold == 0 or not training:
         return x
     kernels.check_dtype(x)
     sides = _sides(x, blocks)
     if x.numel() == 0:
         return x
     places = [side - blocks.size + 1 for side in sides]
-    gamma = p * math.prod(sides) / (blocks.size**blocks.n_sides * math.prod(places))
+    gamma = threshold / STEPS * math.prod(sides) / (blocks.size**blocks.n_sides * math.prod(places))
     shape = (*x.shape[:2], *places)
     mask, rows = redrawn.drawn(shape, threshold_from_rate(gamma), address, site)
     out = redrawn.redrawn(functools.partial(_without_blocks, blocks, shape), x, mask, rows)
@@ -128,7 +131,7 @@ def apply_drop_block(
 def _sides(x: Tensor, blocks: Blocks) -> tuple[int, ...]:
     names = ", ".join("DHW"[-blocks.n_sides :])
     if x.dim() != 2 + blocks.n_sides:
-        raise OptionError(f"`input` must be (N, C, {names}); got shape {tuple(x.shape)}.")
+        raise ShapeError(f"`input` must be (N, C, {names}); got shape {tuple(x.shape)}.")
     sides = tuple(x.shape[2:])
     if blocks.size > min(sides):
         raise OptionError(

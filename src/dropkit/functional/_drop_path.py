@@ -47,7 +47,8 @@ def drop_path(
             [0., 0.],
             [0., 0.]])
     """
-    return apply_drop_path(x, drop_prob, training, scale_by_keep, address=address)
+    threshold = threshold_from_rate(drop_prob, name="drop_prob")
+    return apply_drop_path(x, threshold, training, scale_by_keep, address=address)
 
 
 def stochastic_depth(
@@ -79,7 +80,8 @@ def stochastic_depth(
         Huang et al. 2016, ECCV, arXiv:1603.09382, where it is ``"batch"``.
     """
     check_depth_mode(mode)
-    return apply_drop_path(input, p, training, mode=mode, address=address)
+    threshold = threshold_from_rate(p)
+    return apply_drop_path(input, threshold, training, mode=mode, address=address)
 
 
 def drop_path_rates(rate: float, n_blocks: int) -> list[float]:
@@ -116,7 +118,7 @@ def check_depth_mode(mode: str) -> None:
 
 def apply_drop_path(
     x: Tensor,
-    p: float,
+    threshold: int,
     training: bool,
     scale_by_keep: bool = True,
     *,
@@ -125,17 +127,16 @@ def apply_drop_path(
     site: nn.Module | None = None,
 ) -> Tensor:
     """`drop_path` or `stochastic_depth`, called at `site`."""
-    if not training:
-        threshold_from_rate(p)
+    if not training or x.dim() == 0:
         return x
-    shared = [1] * (x.dim() - 1)
+    first = x.shape[0] if mode == "row" else 1
     return apply_dropout(
         x,
-        p,
+        threshold,
         True,
         False,
+        law="inverted" if scale_by_keep else "vanilla",
+        shape=(first, *[1] * (x.dim() - 1)),
         address=address,
-        mode="inverted" if scale_by_keep else "vanilla",
-        noise_shape=[None if mode == "row" else 1, *shared] if x.dim() else None,
         site=site,
     )

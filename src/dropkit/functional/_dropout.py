@@ -115,10 +115,9 @@ def apply_dropout(
     return x.copy_(out) if inplace else out
 
 
-def apply_to_parameter(x: Tensor, p: float, *, site: nn.Module) -> Tensor:
+def apply_to_parameter(x: Tensor, threshold: int, *, site: nn.Module) -> Tensor:
     """Dropout in training of what holds no examples: `rows` of `masks_at` mean nothing to it."""
-    threshold = threshold_from_rate(p)
     if threshold in (0, STEPS):
-        return apply_dropout(x, p, True, False, address=None, site=site)
+        return apply_dropout(x, threshold, True, False)
     kernels.check_dtype(x)
     return route.dropout(x, threshold, site=site, is_batch=False)

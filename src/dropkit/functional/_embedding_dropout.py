@@ -7,7 +7,7 @@ from torch import Tensor, nn
 from dropkit.core import kernels, noise_route
 from dropkit.core.address import Address
 from dropkit.core.rate import STEPS, threshold_from_rate
-from dropkit.functional._dropout import dropout
+from dropkit.functional._dropout import apply_dropout
 
 
 def embedding_dropout(
@@ -61,24 +61,23 @@ def embedding_dropout(
         scale_grad_by_freq=scale_grad_by_freq,
         sparse=sparse,
     )
-    return drop_word_types(rows, input, p, training, address=address)
+    return drop_word_types(rows, input, threshold_from_rate(p), training, address=address)
 
 
 def drop_word_types(
     embedded: Tensor,
     ids: Tensor,
-    p: float,
+    threshold: int,
     training: bool,
     *,
     address: Address | None = None,
     site: nn.Module | None = None,
 ) -> Tensor:
     """Drop what the ids ``(*)`` were embedded to, ``(*, width)``: equal ids together."""
-    threshold = threshold_from_rate(p)
     if threshold == 0 or not training or not embedded.numel():
         return embedded
     if threshold == STEPS:
-        return dropout(embedded, 1.0)
+        return apply_dropout(embedded, threshold, True, False)
     kernels.check_dtype(embedded)
     flat = embedded.reshape(-1, embedded.shape[-1])
     rows = ids.reshape(-1).to("cpu", torch.int64)

@@ -43,12 +43,14 @@ def word_dropout(
     >>> word_dropout(torch.arange(10, 16), 0.5, unk_id=1, address=Address.from_seed(1))
     tensor([10, 11, 12,  1, 14,  1])
     """
-    return apply_word_dropout(ids, p, unk_id, training, keep_ids=keep_ids, address=address)
+    return apply_word_dropout(
+        ids, threshold_from_rate(p), unk_id, training, keep_ids=keep_ids, address=address
+    )
 
 
 def apply_word_dropout(
     ids: Tensor,
-    p: float,
+    threshold: int,
     unk_id: int,
     training: bool,
     *,
@@ -57,13 +59,13 @@ def apply_word_dropout(
     site: nn.Module | None = None,
 ) -> Tensor:
     """`word_dropout`, called at `site`."""
-    if threshold_from_rate(p) == 0 or not training:
+    if threshold == 0 or not training:
         return ids
     if ids.is_floating_point() or ids.is_complex() or ids.dtype == torch.bool:
         got = str(ids.dtype).removeprefix("torch.")
         raise DtypeError(f"`ids` must be a tensor of whole numbers; got {got}.")
     ones = torch.ones(ids.shape, dtype=torch.float32, device=ids.device)
-    noise = apply_dropout(ones, p, True, False, address=address, mode="vanilla", site=site)
+    noise = apply_dropout(ones, threshold, True, False, law="vanilla", address=address, site=site)
     is_dropped = noise == 0
     for keep in keep_ids:
         is_dropped &= ids != keep

@@ -25,7 +25,8 @@ class DropBlock2d(Layer):
 
     Raises:
         RateError: `p` is outside [0, 1] or nan.
-        OptionError: `block_size` is no such number, or does not fit an input.
+        OptionError: `block_size` is no such number, or larger than a side of an input.
+        ShapeError: An input has not four dimensions.
 
     Source:
         Ghiasi et al. 2018, NeurIPS, arXiv:1810.12890. Arguments and scaling are those of
@@ -46,7 +47,9 @@ class DropBlock2d(Layer):
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torchvision's own name
         """Drop blocks of `input` in training."""
         blocks = Blocks(self.block_size, self._n_sides, self.eps)
-        return apply_drop_block(input, self.rate, blocks, self.training, self.inplace, site=self)
+        return apply_drop_block(
+            input, self.threshold, blocks, self.training, self.inplace, site=self
+        )
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the repr."""

@@ -46,7 +46,7 @@ class DropPath(Layer):
 
     def forward(self, x: Tensor) -> Tensor:
         """Drop examples of `x`, ``(N, *)``, in training."""
-        return apply_drop_path(x, self.rate, self.training, self.scale_by_keep, site=self)
+        return apply_drop_path(x, self.threshold, self.training, self.scale_by_keep, site=self)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the repr."""
@@ -82,7 +82,7 @@ class StochasticDepth(Layer):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torchvision's own name
         """Drop examples of `input`, ``(N, *)``, in training."""
-        return apply_drop_path(input, self.rate, self.training, mode=self.mode, site=self)
+        return apply_drop_path(input, self.threshold, self.training, mode=self.mode, site=self)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the repr."""

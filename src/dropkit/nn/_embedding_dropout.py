@@ -45,7 +45,7 @@ class EmbeddingDropout(Layer):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Embed `input`, ``(*)`` ids, in training with rows dropped."""
-        return drop_word_types(self.module(input), input, self.rate, self.training, site=self)
+        return drop_word_types(self.module(input), input, self.threshold, self.training, site=self)
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the repr."""

@@ -65,11 +65,11 @@ class LayerDrop(Layer, nn.ModuleList):
 
     def kept(self) -> list[nn.Module]:
         """The layers of one pass, in order; each call draws anew."""
-        layers = list(self)
-        if not self.training or not layers or self.rate == 0:
+        layers, threshold = list(self), self.threshold
+        if not self.training or not layers or threshold == 0:
             return layers
         ones = torch.ones(len(layers), device="cpu")
-        keep = apply_to_parameter(ones, self.rate, site=self).tolist()
+        keep = apply_to_parameter(ones, threshold, site=self).tolist()
         return [layer for layer, is_kept in zip(layers, keep, strict=True) if is_kept]
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Tensor:

@@ -63,11 +63,12 @@ class WeightDrop(Layer):
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """Call the module, in training with dropped parameters."""
-        if not self.training or self.rate == 0:
+        threshold = self.threshold
+        if not self.training or threshold == 0:
             return self.module(*args, **kwargs)
         raw = {name: self._owned(name) for name in self.names}
         dropped = {
-            name: apply_to_parameter(getattr(owner, leaf), self.rate, site=self)
+            name: apply_to_parameter(getattr(owner, leaf), threshold, site=self)
             for name, (owner, leaf) in raw.items()
         }
         try:

@@ -41,7 +41,7 @@ class WordDropout(Layer):
     def forward(self, ids: Tensor) -> Tensor:
         """Replace words of `ids`, ``(*)``, in training."""
         return apply_word_dropout(
-            ids, self.rate, self.unk_id, self.training, keep_ids=self.keep_ids, site=self
+            ids, self.threshold, self.unk_id, self.training, keep_ids=self.keep_ids, site=self
         )
 
     def extra_repr(self) -> str:
