@@ -20,11 +20,13 @@ from dropkit import masks_at
 from dropkit.errors import RateError
 from dropkit.functional import drop_path_rates
 from dropkit.nn import (
+    ConcreteDropout,
     DropBlock2d,
     DropBlock3d,
     DropPath,
     EmbeddingDropout,
     LayerDrop,
+    PatchDropout,
     StochasticDepth,
     WeightDrop,
     WordDropout,
@@ -38,12 +40,16 @@ class Case:
     Attributes:
         make: Makes the layer at a rate, the same each time.
         x: Its input; the first of its dimensions are examples.
+        seen: What of its output shows what was dropped.
+        rate: What its arguments call the rate.
         follows_rows: Whether an example's mask is its own under ``rows``.
         breaks_graph: Whether ``torch.compile`` cannot have it in one graph.
     """
 
     make: Callable[[Any], nn.Module]
     x: Tensor
+    seen: Callable[[Tensor], Tensor] = lambda y: y == 0
+    rate: str = "p"
     follows_rows: bool = True
     breaks_graph: bool = False
 
@@ -63,9 +69,17 @@ def _numbers(*shape: int) -> Tensor:
 UNKNOWN = 99
 WORDS = torch.arange(60).reshape(4, 15) % 23
 CASES = {
+    "ConcreteDropout": Case(
+        lambda p: ConcreteDropout(_filled(nn.Linear(6, 5)), p), _numbers(4, 6), seen=lambda y: y
+    ),
+    "ConcreteDropout channels": Case(
+        lambda p: ConcreteDropout(_filled(nn.Conv1d(3, 2, 2)), p),
+        _numbers(4, 3, 6),
+        seen=lambda y: y,
+    ),
     "DropBlock2d": Case(lambda p: DropBlock2d(p, 3), _numbers(4, 3, 9, 8)),
     "DropBlock3d": Case(lambda p: DropBlock3d(p, 2), _numbers(4, 2, 5, 4, 6)),
-    "DropPath": Case(DropPath, _numbers(16, 3, 2)),
+    "DropPath": Case(DropPath, _numbers(16, 3, 2), rate="drop_prob"),
     "EmbeddingDropout": Case(
         lambda p: EmbeddingDropout(_filled(nn.Embedding(23, 5)), p), WORDS, follows_rows=False
     ),
@@ -74,6 +88,9 @@ CASES = {
         _numbers(4, 6),
         follows_rows=False,
         breaks_graph=True,
+    ),
+    "PatchDropout": Case(
+        lambda p: PatchDropout(p, ordered=True), _numbers(4, 9, 2), seen=lambda y: y, rate="prob"
     ),
     "StochasticDepth row": Case(lambda p: StochasticDepth(p, "row"), _numbers(16, 3, 2)),
     "StochasticDepth batch": Case(
@@ -84,7 +101,9 @@ CASES = {
         _numbers(4, 6),
         follows_rows=False,
     ),
-    "WordDropout": Case(lambda p: WordDropout(p, unk_id=UNKNOWN), WORDS),
+    "WordDropout": Case(
+        lambda p: WordDropout(p, unk_id=UNKNOWN), WORDS, seen=lambda y: y == UNKNOWN
+    ),
 }
 every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 NAMES = [None, masks_at(3, step=1), masks_at(3, rows=range(8, 24)), masks_at(3, rows=5)]
@@ -121,20 +140,17 @@ def names_for(case: Case) -> list[Any]:
     return [*NAMES[:2], masks_at(3, rows=range(8, 8 + n)), NAMES[3]]
 
 
-def dropped(y: Tensor) -> Tensor:
-    """What shows that it was dropped."""
-    return y == (0 if y.is_floating_point() else UNKNOWN)
-
-
 @every
 def test_off_in_eval(case: Case) -> None:
-    """In eval, and at a rate of 0, it is exactly what it is without dropout, and draws nothing."""
-    layer, without, x = case.make(0.5), case.make(0), case.x
-    expected = layer.eval()(x)
+    """In eval it draws nothing, and is exactly what it is in training at a rate of 0."""
+    layer, x = case.make(0.5), case.x
+    layer.p = 0.0
+    expected = layer(x)
+    layer.p = 0.5
+    layer.eval()
     torch.manual_seed(1)
     nothing_drawn = torch.rand(1)
     torch.manual_seed(1)
-    assert torch.equal(expected, without(x))
     assert torch.equal(expected, layer(x))
     assert torch.equal(nothing_drawn, torch.rand(1))
     if not list(layer.children()):
@@ -183,8 +199,8 @@ def test_rows(case: Case) -> None:
     with masks_at(3):
         without = layer(x[half:])
     if case.follows_rows:  # DropBlock's scale is of the batch, its mask is of the example
-        assert torch.equal(dropped(whole[half:]), dropped(part))
-        assert not torch.equal(dropped(whole[half:]), dropped(without))
+        assert torch.equal(case.seen(whole[half:]), case.seen(part))
+        assert not torch.equal(case.seen(whole[half:]), case.seen(without))
     else:
         assert torch.equal(whole[half:], part)
         assert torch.equal(whole[half:], without)
@@ -249,28 +265,34 @@ def test_compiled(case: Case) -> None:
 def test_rate(case: Case) -> None:
     """`p` holds the rate: what is set later acts at the next call, and is checked there."""
     layer = case.make(0.25)
-    assert (0.25, 16384) == (layer.p, layer.threshold)
+    assert 16384 == layer.threshold
+    assert pytest.approx(0.25) == layer.p
     assert isinstance(layer, _DropoutNd)
     expected = run(case.make(0.5), case.x, NAMES[1])
     layer.p = 0.5
     assert torch.equal(expected, run(layer, case.x, NAMES[1]))
-    layer.p = 1.5
-    with pytest.raises(RateError, match=r"^`p` must be a drop rate in \[0, 1\]; got 1\.5\.$"):
-        layer(case.x)
+    message = f"`{case.rate}` must be a drop rate in [0, 1]; got 1.5."
+    with pytest.raises(RateError, match="^" + re.escape(message) + "$"):
+        _set_and_call(layer, 1.5, case.x)
+
+
+def _set_and_call(layer: nn.Module, p: float, x: Tensor) -> None:
+    layer.p = p
+    layer(x)
 
 
 @every
 @pytest.mark.parametrize(
     ("p", "message"),
     [
-        (-0.5, "`p` must be a drop rate in [0, 1]; got -0.5."),
-        (float("nan"), "`p` must be a drop rate in [0, 1]; got nan."),
-        (50, "`p` must be a drop rate in [0, 1]; got 50. Did you mean 0.5?"),
+        (-0.5, "must be a drop rate in [0, 1]; got -0.5."),
+        (float("nan"), "must be a drop rate in [0, 1]; got nan."),
+        (50, "must be a drop rate in [0, 1]; got 50. Did you mean 0.5?"),
     ],
 )
 def test_rate_is_checked(case: Case, p: float, message: str) -> None:
-    """A wrong rate is refused by the constructor."""
-    with pytest.raises(RateError, match="^" + re.escape(message) + "$"):
+    """A wrong rate is refused by the constructor, under the name it has there."""
+    with pytest.raises(RateError, match="^" + re.escape(f"`{case.rate}` {message}") + "$"):
         case.make(p)
 
 
@@ -351,5 +373,6 @@ def test_rates_over_depth() -> None:
 def test_find_sites_sees_them() -> None:
     """Each is a site with its rate."""
     model = nn.ModuleDict({name.replace(" ", "_"): case.make(0.25) for name, case in CASES.items()})
-    assert {0.25} == {site.rate for site in dropkit.find_sites(model)}
-    assert list(model) == [site.name for site in dropkit.find_sites(model)]
+    sites = dropkit.find_sites(model)
+    assert [pytest.approx(0.25)] * len(model) == [site.rate for site in sites]
+    assert list(model) == [site.name for site in sites]

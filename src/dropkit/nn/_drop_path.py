@@ -2,6 +2,7 @@
 
 from torch import Tensor
 
+from dropkit.core.rate import threshold_from_rate
 from dropkit.functional._drop_path import DepthMode, apply_drop_path, check_depth_mode
 from dropkit.nn._layer import Layer
 
@@ -34,6 +35,11 @@ class DropPath(Layer):
     def __init__(self, drop_prob: float = 0.0, scale_by_keep: bool = True) -> None:
         super().__init__(drop_prob)
         self.scale_by_keep = scale_by_keep
+
+    @staticmethod
+    def threshold_of(p: float) -> int:
+        """The rate times 65536, under the name that the layer has for it."""
+        return threshold_from_rate(p, name="drop_prob")
 
     @property
     def drop_prob(self) -> float:
