@@ -15,6 +15,7 @@ __all__ = [
     "OptionError",
     "RateError",
     "RatesWarning",
+    "ShapeError",
     "SiteError",
 ]
 
@@ -37,6 +38,10 @@ class DtypeError(DkError, TypeError):
 
 class OptionError(DkError, ValueError):
     """An argument outside the values it may take."""
+
+
+class ShapeError(DkError, RuntimeError):
+    """A tensor with too few or too many dimensions, where torch raises RuntimeError too."""
 
 
 class SiteError(DkError, LookupError):
