@@ -61,12 +61,13 @@ def dropout(
     >>> dropout(torch.ones(6), 0.5, address=Address.from_seed(1))
     tensor([2., 2., 2., 0., 2., 0.])
     """
-    return apply_dropout(x, p, training, inplace, address=address, mode=mode)
+    threshold = threshold_from_rate(p)
+    return apply_dropout(x, threshold, training, inplace, address=address, mode=mode)
 
 
 def apply_dropout(
     x: Tensor,
-    p: float,
+    threshold: int,
     training: bool,
     inplace: bool,
     *,
@@ -74,8 +75,7 @@ def apply_dropout(
     mode: Mode,
     site: nn.Module | None = None,
 ) -> Tensor:
-    """`dropout`, called at `site`."""
-    threshold = threshold_from_rate(p)
+    """`dropout` at a threshold, which may be `ops.FROM_SITE`, called at `site`."""
     check_mode(mode)
     if threshold == 0 or (not training and mode == "inverted"):
         return x
@@ -83,7 +83,7 @@ def apply_dropout(
     if threshold == STEPS:
         out = route.dropout(x, threshold, address=_ANY)
     elif not training:
-        out = x * ((STEPS - threshold) / STEPS)
+        out = route.shrunk(x, threshold, site)
     else:
         is_scaled = mode == "inverted"
         draw = route.dropout_ if inplace else route.dropout

@@ -8,9 +8,10 @@ from torch import Tensor
 from dropkit.core.ops import site_number
 from dropkit.core.rate import threshold_from_rate
 from dropkit.functional._dropout import Mode, apply_dropout, check_mode
+from dropkit.nn._live_rate import LiveRate
 
 
-class Dropout(torch.nn.Dropout):
+class Dropout(LiveRate, torch.nn.Dropout):
     """In training, zero each element with chance `p` and scale the others by ``1 / (1 - p)``.
 
     A drop-in for ``torch.nn.Dropout``, and a subclass of it: same constructor, repr and (empty)
@@ -47,23 +48,31 @@ class Dropout(torch.nn.Dropout):
         """Take over a copied or loaded state; a copy is a site of its own."""
         super().__setstate__(state)  # type: ignore[no-untyped-call]
         self._site_number = site_number(self)
+        self.note_rate()
 
     @classmethod
     def adopt(cls, module: torch.nn.Dropout) -> None:
         """Make a plain ``torch.nn.Dropout`` one of these, in place."""
         module.__class__ = cls
         vars(module).update(mode="inverted", _site_number=site_number(module))
+        cls.note_rate(module)  # type: ignore[arg-type]  # now it is one
 
     @staticmethod
     def release(module: torch.nn.Dropout) -> None:
         """Undo `adopt`."""
         module.__class__ = torch.nn.Dropout
-        del module.mode, module._site_number  # noqa: SLF001
+        del module.mode, module._site_number, module._is_off  # noqa: SLF001
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Drop elements of `input`, ``(*)``, in training."""
         return apply_dropout(
-            input, self.p, self.training, self.inplace, address=None, mode=self.mode, site=self
+            input,
+            self.threshold,
+            self.training,
+            self.inplace,
+            address=None,
+            mode=self.mode,
+            site=self,
         )
 
     def extra_repr(self) -> str:
