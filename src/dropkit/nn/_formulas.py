@@ -101,12 +101,17 @@ class Piecewise:
     points: Any  # a tuple of (step, rate) once it is made
 
     def __post_init__(self) -> None:
-        points = tuple(
-            (whole(step, "points"), _rate(rate, "points")) for step, rate in _pairs(self.points)
-        )
+        try:
+            given = self.points.items() if isinstance(self.points, Mapping) else self.points
+            points = [(whole(step, "points"), rate) for step, rate in given]
+        except (TypeError, ValueError):  # what is no pair, and what is no step
+            points = []
         if not points or any(a >= b for (a, _), (b, _) in pairwise(points)):
-            raise _bad_points(list(points))
-        _set(self, points=points)
+            raise OptionError(
+                "`points` must be one or more pairs of a step and a rate, the steps rising from "
+                f"0 on; got {self.points!r}."
+            )
+        _set(self, points=tuple((step, _rate(rate, f"points[{step}]")) for step, rate in points))
 
     def rate_at(self, step: int) -> float:
         """The drop rate at `step`."""
@@ -148,21 +153,6 @@ def whole(number: object, name: str, *, least: int = 0) -> int:
     if whole < least:
         raise OptionError(f"`{name}` must be a whole number from {least} on; got {number!r}.")
     return whole
-
-
-def _pairs(points: Any) -> tuple[tuple[Any, Any], ...]:
-    try:
-        pairs = points.items() if isinstance(points, Mapping) else points
-        return tuple((step, rate) for step, rate in pairs)
-    except (TypeError, ValueError):
-        raise _bad_points(points) from None
-
-
-def _bad_points(points: object) -> OptionError:
-    return OptionError(
-        f"`points` must be one or more pairs of a step and a rate, the steps rising; "
-        f"got {points!r}."
-    )
 
 
 def _on_line(step: int, steps: Sequence[int], rates: Sequence[float]) -> float:
