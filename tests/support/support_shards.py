@@ -17,11 +17,15 @@ from dropkit.functional import dropout
 SHAPE = (8, 12, 5)
 
 
-def with_gradient(x: Tensor) -> list[Tensor]:
+#: Of the noise: all its own, channels and positions that share their fate, and the examples.
+NOISE = [None, (None, None, 1), (None, 1, None), (1, None, None), (1, None, 1)]
+
+
+def with_gradient(x: Tensor, noise: tuple[int | None, ...] | None) -> list[Tensor]:
     """Dropout of `x` under a name, and the gradient of the sum of its squares."""
     leaf = x.detach().requires_grad_()
     with dropkit.masks_at(seed=3, step=4):
-        y = dropout(leaf, 0.3)
+        y = dropout(leaf, 0.3, noise_shape=noise)
     y.square().sum().backward()
     return [y.detach(), leaf.grad]
 
@@ -29,7 +33,7 @@ def with_gradient(x: Tensor) -> list[Tensor]:
 def check_shards(world: int) -> None:
     """Every placement on a line and on a square of processes gives the bits of the whole."""
     whole = torch.linspace(1, 2, 8 * 12 * 5).reshape(SHAPE)
-    expected = with_gradient(whole)
+    expected = {noise: with_gradient(whole, noise) for noise in NOISE}
     line = init_device_mesh("cpu", (world,))
     cases = [(line, [p]) for p in (Shard(0), Shard(1), Shard(2), Replicate())]
     if world == 4:
@@ -38,9 +42,11 @@ def check_shards(world: int) -> None:
         cases += [(square, [Shard(a), Shard(b)]) for a, b in pairs]
         cases += [(square, [Replicate(), Shard(1)])]
     for mesh, placements in cases:
-        found = with_gradient(distribute_tensor(whole, mesh, placements))
-        same = [torch.equal(a, b.full_tensor()) for a, b in zip(expected, found, strict=True)]
-        assert all(same), (placements, same)
+        for noise in NOISE:
+            found = with_gradient(distribute_tensor(whole, mesh, placements), noise)
+            pairs = zip(expected[noise], found, strict=True)
+            same = [torch.equal(a, b.full_tensor()) for a, b in pairs]
+            assert all(same), (placements, noise, same)
 
 
 def check_batches(rank: int, world: int) -> None:

@@ -18,14 +18,11 @@ from dropkit.core import kernels
 from dropkit.core.compiled import drawn_once
 from dropkit.core.naming import ambient_words, current_scope
 from dropkit.core.place import Place
-from dropkit.core.rate import STEPS, threshold_from_rate
+from dropkit.core.rate import FROM_SITE, STEPS, threshold_from_rate
 from dropkit.errors import CoreError
 
 _library = torch.library.Library("dropkit", "DEF")
-#: In place of a threshold: that of the site's rate, when the operator runs.
-FROM_SITE = -1
-
-# `threshold` may be `FROM_SITE`. `number` is from `compiled.draw_number`, and negative outside of
+# `threshold` may be `FROM_SITE`: that of the rate which the site has when the operator runs. `number` is from `compiled.draw_number`, and negative outside of
 # compiled graphs.
 _library.define(
     "draw(SymInt threshold, Tensor? site, int number=-1) -> Tensor",

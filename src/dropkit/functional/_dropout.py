@@ -4,10 +4,11 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from dropkit.core import kernels, route
+from dropkit.core import kernels, noise_route, route
 from dropkit.core.address import Address
 from dropkit.core.rate import STEPS, threshold_from_rate
 from dropkit.errors import OptionError
+from dropkit.functional._noise_shape import NoiseShape, resolved
 
 Mode = Literal["inverted", "vanilla"]
 _MODES = get_args(Mode)
@@ -30,6 +31,7 @@ def dropout(
     *,
     address: Address | None = None,
     mode: Mode = "inverted",
+    noise_shape: NoiseShape | None = None,
 ) -> Tensor:
     """Zero each element with chance `p` and scale the others by ``1 / (1 - p)``.
 
@@ -43,6 +45,9 @@ def dropout(
             CPU generator, so that ``torch.manual_seed`` governs.
         mode: ``"inverted"`` as above. ``"vanilla"`` is the original form: the kept elements are
             left as they are in training, and all are multiplied by ``1 - p`` otherwise.
+        noise_shape: Which elements are dropped together: for each dimension of `x` 1 where its
+            elements share their fate, and None, or the size, where each has its own. Element `i`
+            of a row-major tensor of this shape decides.
 
     Returns:
         Same shape, dtype, device and memory format as `x`. Where nothing is to be done
@@ -53,30 +58,37 @@ def dropout(
     Raises:
         RateError: `p` is outside [0, 1] or nan.
         DtypeError: `x` is not of a floating type that has a kernel.
-        OptionError: `mode` is neither.
+        OptionError: `mode` is neither, or `noise_shape` does not fit `x`.
 
     Source:
         Srivastava et al. 2014, JMLR 15. Bits: Philox4x32-7, Salmon et al. 2011, SC'11.
 
     >>> dropout(torch.ones(6), 0.5, address=Address.from_seed(1))
     tensor([2., 2., 2., 0., 2., 0.])
+    >>> dropout(torch.ones(2, 3), noise_shape=(1, None), address=Address.from_seed(2))
+    tensor([[0., 2., 2.],
+            [0., 2., 2.]])
     """
-    threshold = threshold_from_rate(p)
-    return apply_dropout(x, threshold, training, inplace, address=address, mode=mode)
+    return apply_dropout(
+        x, p, training, inplace, address=address, mode=mode, noise_shape=noise_shape
+    )
 
 
 def apply_dropout(
     x: Tensor,
-    threshold: int,
+    p: float,
     training: bool,
     inplace: bool,
     *,
     address: Address | None,
-    mode: Mode,
+    mode: Mode = "inverted",
+    noise_shape: NoiseShape | None = None,
     site: nn.Module | None = None,
 ) -> Tensor:
-    """`dropout` at a threshold, which may be `ops.FROM_SITE`, called at `site`."""
+    """`dropout`, called at `site`."""
+    threshold = threshold_from_rate(p)
     check_mode(mode)
+    shape = None if noise_shape is None else resolved(noise_shape, x.shape)
     if threshold == 0 or (not training and mode == "inverted"):
         return x
     kernels.check_dtype(x)
@@ -84,6 +96,9 @@ def apply_dropout(
         out = route.dropout(x, threshold, address=_ANY)
     elif not training:
         out = route.shrunk(x, threshold, site)
+    elif shape is not None and shape != x.shape:
+        draw_shared = noise_route.dropout_ if inplace else noise_route.dropout
+        return draw_shared(x, threshold, shape, law=mode, address=address, site=site)
     else:
         is_scaled = mode == "inverted"
         draw = route.dropout_ if inplace else route.dropout
