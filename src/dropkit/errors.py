@@ -14,6 +14,7 @@ __all__ = [
     "MissingExtraError",
     "OptionError",
     "RateError",
+    "ShapeError",
     "SiteError",
 ]
 
@@ -36,6 +37,10 @@ class DtypeError(DkError, TypeError):
 
 class OptionError(DkError, ValueError):
     """An argument outside the values it may take."""
+
+
+class ShapeError(DkError, RuntimeError):
+    """A tensor with too few or too many dimensions, where torch raises RuntimeError too."""
 
 
 class SiteError(DkError, LookupError):

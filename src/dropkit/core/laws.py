@@ -1,15 +1,24 @@
 """What a mask does to the elements it keeps and to those it drops: a law a kind of dropout.
 
 A kept element becomes ``x * gain + shift``, a dropped one `fill`, whatever it was. A gradient and
-a tangent follow the law's slope: the same gain, and nothing added.
+a tangent follow the law's slope: the same gain, and nothing added. Under the law `GAUSSIAN` nothing
+is dropped and each element is multiplied by a number of its own.
 """
 
+import math
 from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
 
-from dropkit.core.rate import scale_from_threshold
+from dropkit.core.rate import STEPS, scale_from_threshold
+
+#: Minus the value that SELU tends to: the product of its two constants (Klambauer et al. 2017).
+_SATURATION = 1.7580993408473766
+
+
+#: The law that has no kept and dropped elements, and is its own slope; see `noise`.
+GAUSSIAN = "gaussian"
 
 
 class Law(NamedTuple):
@@ -26,13 +35,24 @@ class Law(NamedTuple):
     fill: float = 0.0
 
 
+def _alpha(threshold: int) -> Law:
+    """Dropped elements saturate; then an affine map brings mean 0 and variance 1 back."""
+    p, s = threshold / STEPS, _SATURATION
+    if threshold == STEPS:
+        return Law()
+    gain = 1 / math.sqrt((1 - p) * (1 + p * s * s))
+    return Law(gain, shift=gain * p * s, fill=-gain * (1 - p) * s)
+
+
 #: By name: what a threshold, the drop rate times 65536 in 0..65536, comes to.
 LAWS: dict[str, Callable[[int], Law]] = {
     "inverted": lambda threshold: Law(scale_from_threshold(threshold)),
     "vanilla": lambda _: Law(),
+    "alpha": _alpha,
+    "alpha slope": lambda threshold: Law(_alpha(threshold).gain),
 }
 #: The laws whose gradients follow another one.
-SLOPES: dict[str, str] = {}
+SLOPES: dict[str, str] = {"alpha": "alpha slope"}
 
 
 def obey(law: Law, x: Tensor, is_dropped: Tensor) -> Tensor:

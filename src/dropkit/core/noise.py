@@ -5,14 +5,18 @@ row-major order, decides on all elements that it is broadcast to. It is drawn by
 dies with the call.
 """
 
+import math
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from dropkit.core import kernels
-from dropkit.core.laws import LAWS, obey, obey_
+from dropkit.core.laws import GAUSSIAN, LAWS, obey, obey_
+from dropkit.core.normals import normals
 from dropkit.core.place import Place
+from dropkit.core.rate import STEPS
+from dropkit.errors import RateError
 
 
 class Noise(NamedTuple):
@@ -23,7 +27,7 @@ class Noise(NamedTuple):
         stream: Likewise.
         threshold: Drop rate times 65536, in 0..65536.
         shape: For each dimension of the tensor its size, or 1.
-        law: A name of `laws.LAWS`.
+        law: A name of `laws.LAWS`, or `laws.GAUSSIAN`.
         place: Of the noise tensor's elements; None for the plain row-major index.
     """
 
@@ -46,16 +50,34 @@ def apply(x: Tensor, noise: Noise) -> Tensor:
         DtypeError: `x` is of another type.
     """
     kernels.check_dtype(x)
+    if noise.law == GAUSSIAN:
+        wide = x.float() if x.dtype.itemsize < 4 else x
+        return (wide * _factors(noise, wide)).to(x.dtype)
     return obey(LAWS[noise.law](noise.threshold), x, _dropped(x, noise))
 
 
 def apply_(x: Tensor, noise: Noise) -> None:
     """`apply`, written to `x`."""
     kernels.check_dtype(x)
-    obey_(LAWS[noise.law](noise.threshold), x, _dropped(x, noise))
+    if noise.law == GAUSSIAN:
+        x.copy_(apply(x, noise))
+    else:
+        obey_(LAWS[noise.law](noise.threshold), x, _dropped(x, noise))
 
 
 def _dropped(x: Tensor, noise: Noise) -> Tensor:
+    """Which elements are dropped: bool of the noise's shape, on the device of `x`."""
     key, stream, threshold, shape, _, place = noise
     ones = torch.ones(shape, dtype=torch.float32, device=x.device)
     return kernels.dropout(ones, key, stream, threshold, False, place) == 0
+
+
+def _factors(noise: Noise, x: Tensor) -> Tensor:
+    """Normal numbers with mean 1 and variance ``p / (1 - p)``, like `x` but of the noise's shape."""
+    key, stream, threshold, shape, _, place = noise
+    if threshold == STEPS:
+        raise RateError("`p` must be below 1 for gaussian dropout: its variance is p / (1 - p).")
+    n = math.prod(shape)
+    drawn = normals(key, stream, place or Place.whole(n), n, x.device)
+    drawn.mul_(math.sqrt(threshold / (STEPS - threshold))).add_(1.0)
+    return drawn.to(x).view(shape)

@@ -10,6 +10,9 @@ from dropkit.core.address import Address
 from dropkit.core.laws import SLOPES
 from dropkit.core.noise import Noise, apply, apply_
 
+#: The laws that the kernels themselves obey.
+_ORDINARY = ("inverted", "vanilla")
+
 
 def dropout(
     x: Tensor,
@@ -26,10 +29,13 @@ def dropout(
         x: ``(*)`` float32, float64, bfloat16 or float16.
         threshold: In 1..65536.
         shape: Of the noise: for each dimension of `x` its size, or 1 where elements share it.
-        law: A name of `laws.LAWS`.
+        law: A name of `laws.LAWS`, or `laws.GAUSSIAN`.
         address: Names the mask; None draws one.
         site: The module that asks, for named masks.
     """
+    if law in _ORDINARY and shape == x.shape:
+        is_scaled = law == "inverted"
+        return route.dropout(x, threshold, is_scaled=is_scaled, address=address, site=site)
     examples = _examples(x, shape)
     if torch.compiler.is_compiling():
         mask, rows = route.compiled_mask(examples, threshold, address, site)
@@ -56,6 +62,9 @@ def dropout_(
     site: nn.Module | None = None,
 ) -> Tensor:
     """`dropout`, written to `x`; returns `x`."""
+    if law in _ORDINARY and shape == x.shape:
+        is_scaled = law == "inverted"
+        return route.dropout_(x, threshold, is_scaled=is_scaled, address=address, site=site)
     if not route.can_overwrite(x):
         return x.copy_(dropout(x, threshold, shape, law=law, address=address, site=site))
     key, stream, place = route.eager_mask(_examples(x, shape), address, site)

@@ -18,7 +18,7 @@ from dropkit.core import kernels
 from dropkit.core.compiled import drawn_once
 from dropkit.core.naming import ambient_words, current_scope
 from dropkit.core.place import Place
-from dropkit.core.rate import FROM_SITE, STEPS, threshold_from_rate
+from dropkit.core.rate import FROM_SITE, STEPS
 from dropkit.errors import CoreError
 
 _library = torch.library.Library("dropkit", "DEF")
@@ -88,7 +88,8 @@ def _threshold_of(site: Tensor) -> int:
     module = _sites.get(int(site.item()))
     if module is None:
         raise CoreError("a compiled graph has outlived the layer whose rate it reads.")
-    return threshold_from_rate(module.p)
+    threshold: Any = module.threshold  # whoever asks for a number of its own has it
+    return int(threshold)
 
 
 def _kept_share(site: Tensor) -> Tensor:

@@ -1,7 +1,6 @@
 """A drop rate as the mask sees it: a whole number of 65536ths."""
 
 import math
-from typing import cast
 
 import numpy as np
 
@@ -11,13 +10,7 @@ from dropkit.errors import RateError
 STEPS = 65536
 
 
-class _SiteRate:
-    """A rate that is known when a compiled graph runs; nothing computes with it before."""
-
-
-#: In a graph that is being compiled: the rate that the site has whenever the graph runs.
-SITE_RATE = cast("float", _SiteRate())
-#: Its threshold.
+#: In place of a threshold, in a compiled graph: that which the site has whenever the graph runs.
 FROM_SITE = -1
 
 _known: dict[float, int] = {}  # a model has few rates, and asks for them all the time
@@ -29,7 +22,7 @@ def threshold_from_rate(p: object, *, name: str = "p", site: str | None = None) 
     A rate above 0 never becomes 0, and one below 1 never becomes 1.
 
     Args:
-        p: Drop rate in [0, 1]; a share, not a percentage. `FROM_SITE` is what `SITE_RATE` gives.
+        p: Drop rate in [0, 1]; a share, not a percentage.
         name: What the caller calls this rate, for the error.
         site: Where the rate is used, for the error.
 
@@ -38,8 +31,6 @@ def threshold_from_rate(p: object, *, name: str = "p", site: str | None = None) 
     """
     if type(p) is float and p in _known:
         return _known[p]
-    if p is SITE_RATE:
-        return FROM_SITE
     number = float(p) if isinstance(p, (int, float, np.floating, np.integer)) else math.nan
     if not 0.0 <= number <= 1.0:  # nan fails this too
         where = f" at site {site!r}" if site else ""

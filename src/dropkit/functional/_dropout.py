@@ -69,38 +69,47 @@ def dropout(
     tensor([[0., 2., 2.],
             [0., 2., 2.]])
     """
-    return apply_dropout(
-        x, p, training, inplace, address=address, mode=mode, noise_shape=noise_shape
-    )
+    threshold = threshold_from_rate(p)
+    check_mode(mode)
+    shape = None if noise_shape is None else resolved(noise_shape, x.shape)
+    return apply_dropout(x, threshold, training, inplace, law=mode, shape=shape, address=address)
 
 
 def apply_dropout(
     x: Tensor,
-    p: float,
+    threshold: int,
     training: bool,
     inplace: bool,
     *,
-    address: Address | None,
-    mode: Mode = "inverted",
-    noise_shape: NoiseShape | None = None,
+    law: str = "inverted",
+    shape: tuple[int, ...] | None = None,
+    address: Address | None = None,
     site: nn.Module | None = None,
 ) -> Tensor:
-    """`dropout`, called at `site`."""
-    threshold = threshold_from_rate(p)
-    check_mode(mode)
-    shape = None if noise_shape is None else resolved(noise_shape, x.shape)
-    if threshold == 0 or (not training and mode == "inverted"):
+    """Dropout of any kind at a rate of ``threshold / 65536``, called at `site`.
+
+    Args:
+        x: ``(*)`` float32, float64, bfloat16 or float16.
+        threshold: In 0..65536; in a compiled graph also `FROM_SITE`.
+        training: False returns `x` itself, or scaled if vanilla.
+        inplace: Also write the result to `x`, and return `x`.
+        law: A mode, or another name that `core.laws` has.
+        shape: Of the noise, as `resolved` gives it; None for the shape of `x`.
+        address: Names the mask; None draws one.
+        site: The module that asks, for named masks.
+    """
+    if threshold == 0 or (not training and law != "vanilla"):
         return x
     kernels.check_dtype(x)
     if threshold == STEPS:
         out = route.dropout(x, threshold, address=_ANY)
     elif not training:
         out = route.shrunk(x, threshold, site)
-    elif shape is not None and shape != x.shape:
-        draw_shared = noise_route.dropout_ if inplace else noise_route.dropout
-        return draw_shared(x, threshold, shape, law=mode, address=address, site=site)
-    else:
-        is_scaled = mode == "inverted"
+    elif shape is None:
+        is_scaled = law == "inverted"
         draw = route.dropout_ if inplace else route.dropout
         return draw(x, threshold, is_scaled=is_scaled, address=address, site=site)
+    else:
+        draw_noise = noise_route.dropout_ if inplace else noise_route.dropout
+        return draw_noise(x, threshold, shape, law=law, address=address, site=site)
     return x.copy_(out) if inplace else out

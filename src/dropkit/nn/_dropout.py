@@ -4,7 +4,7 @@ import torch
 from torch import Tensor
 
 from dropkit.functional._dropout import Mode, apply_dropout, check_mode
-from dropkit.functional._noise_shape import NoiseShape, check_noise_shape
+from dropkit.functional._noise_shape import NoiseShape, check_noise_shape, resolved
 from dropkit.nn._layer import Layer
 
 
@@ -53,15 +53,11 @@ class Dropout(Layer, torch.nn.Dropout, theirs=torch.nn.Dropout):
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Drop elements of `input`, ``(*)``, in training."""
+        threshold = self.threshold
+        check_mode(self.mode)
+        shape = None if self.noise_shape is None else resolved(self.noise_shape, input.shape)
         return apply_dropout(
-            input,
-            self.rate,
-            self.training,
-            self.inplace,
-            address=None,
-            mode=self.mode,
-            noise_shape=self.noise_shape,
-            site=self,
+            input, threshold, self.training, self.inplace, law=self.mode, shape=shape, site=self
         )
 
     def extra_repr(self) -> str:

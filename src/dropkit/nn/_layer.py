@@ -7,7 +7,9 @@ import torch
 from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit.core.ops import site_number
-from dropkit.core.rate import SITE_RATE, threshold_from_rate
+from dropkit.core.rate import FROM_SITE, threshold_from_rate
+
+_in_graph = torch.compiler.is_dynamo_compiling  # each call asks: one look-up less
 
 
 class Layer(_DropoutNd):
@@ -41,7 +43,7 @@ class Layer(_DropoutNd):
             Layer.of_torchs[theirs] = cls
 
     def __init__(self, p: float = 0.5, inplace: bool = False) -> None:
-        threshold_from_rate(p)
+        self.threshold_of(p)
         super().__init__(p, inplace)
         self._site_number = site_number(self)
 
@@ -59,12 +61,21 @@ class Layer(_DropoutNd):
         self._is_off = _is_zero(self.p)
 
     @property
-    def rate(self) -> float:
-        """The drop rate that the next call acts at; in a graph `SITE_RATE`, unless it is 0."""
+    def threshold(self) -> int:
+        """The rate that the next call acts at, times 65536; in a graph `FROM_SITE`, unless it is 0."""
         # torch.export keeps the rate: a program that is saved cannot ask for it.
-        if torch.compiler.is_dynamo_compiling() and not torch.compiler.is_exporting():
-            return 0.0 if self._is_off else SITE_RATE
-        return self.p
+        if _in_graph() and not torch.compiler.is_exporting():
+            return 0 if self._is_off else FROM_SITE
+        return self.threshold_of(self.p)
+
+    @staticmethod
+    def threshold_of(p: float) -> int:
+        """A rate times 65536, rounded; layers that cannot act at every rate refuse some here.
+
+        Raises:
+            RateError: `p` is outside [0, 1] or nan.
+        """
+        return threshold_from_rate(p)
 
     @classmethod
     def adopt(cls, module: _DropoutNd) -> None:
