@@ -22,8 +22,8 @@ from dropkit.core.rate import FROM_SITE, STEPS
 from dropkit.errors import CoreError
 
 _library = torch.library.Library("dropkit", "DEF")
-# `threshold` may be `FROM_SITE`: that of the rate which the site has when the operator runs. `number` is from `compiled.draw_number`, and negative outside of
-# compiled graphs.
+# `threshold` may be `FROM_SITE`: then it is asked for when the operator runs. `number` is from
+# `compiled.draw_number`, and negative outside of compiled graphs.
 _library.define(
     "draw(SymInt threshold, Tensor? site, int number=-1) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
@@ -33,7 +33,7 @@ _library.define(
     tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
 )
 _library.define(
-    "kept_share(Tensor site) -> Tensor",
+    "kept_share(Tensor site, int number=-1) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
 )
 _library.define(
@@ -92,9 +92,12 @@ def _threshold_of(site: Tensor) -> int:
     return int(threshold)
 
 
-def _kept_share(site: Tensor) -> Tensor:
-    share = (STEPS - _threshold_of(site)) / STEPS
-    return torch.tensor(share, dtype=torch.float64, device="cpu")
+def _kept_share(site: Tensor, number: int = -1) -> Tensor:
+    return drawn_once(number, lambda: _share(_threshold_of(site)))
+
+
+def _share(threshold: int) -> Tensor:
+    return torch.tensor((STEPS - threshold) / STEPS, dtype=torch.float64, device="cpu")
 
 
 def _draw_rows(n_rows: int, number: int = -1) -> Tensor:
@@ -193,7 +196,7 @@ torch.library.register_fake(
     "dropkit::draw_rows", lambda n_rows, *_: torch.empty(n_rows, dtype=torch.int64), lib=_library
 )
 torch.library.register_fake(
-    "dropkit::kept_share", lambda _: torch.empty((), dtype=torch.float64), lib=_library
+    "dropkit::kept_share", lambda *_: torch.empty((), dtype=torch.float64), lib=_library
 )
 torch.library.register_fake("dropkit::dropout", _fake, lib=_library)
 torch.library.register_autograd(

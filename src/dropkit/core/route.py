@@ -247,7 +247,7 @@ def shrunk(x: Tensor, threshold: int, site: nn.Module | None) -> Tensor:
     """`x` times the share that is kept at this threshold, which may be `FROM_SITE`."""
     if threshold != FROM_SITE or site is None:
         return x * ((STEPS - threshold) / STEPS)
-    share = torch.ops.dropkit.kept_share(_number_of(site))
+    share = torch.ops.dropkit.kept_share(_number_of(site), draw_number())
     return torch.where(share > 0, x * share, 0.0)
 
 
