@@ -9,6 +9,7 @@ from dropkit.core import kernels, noise_ops, ops, route, shards
 from dropkit.core.address import Address
 from dropkit.core.laws import SLOPES
 from dropkit.core.noise import Noise, apply, apply_
+from dropkit.core.place import Place
 
 #: The laws that the kernels themselves obey.
 _ORDINARY = ("inverted", "vanilla")
@@ -74,6 +75,37 @@ def dropout_(
         return out
     apply_(x, noise)
     return x
+
+
+def dropout_of_rows(
+    x: Tensor,
+    row_ids: Tensor,
+    threshold: int,
+    *,
+    address: Address | None = None,
+    site: nn.Module | None = None,
+) -> Tensor:
+    """Drop whole rows of `x`, and scale the others: row `r` by element ``row_ids[r]`` of the noise.
+
+    Args:
+        x: ``(n, width)`` float32, float64, bfloat16 or float16.
+        row_ids: ``(n,)`` int64 on the CPU. Equal ids have one fate.
+        threshold: In 1..65536.
+        address: Names the mask; None draws one.
+        site: The module that asks, for named masks.
+    """
+    law, shape = "inverted", (x.shape[0], 1)
+    if torch.compiler.is_compiling():
+        mask, _ = route.compiled_mask((), threshold, address, site)
+        out: Tensor = torch.ops.dropkit.apply_noise(x, mask, shape, law, row_ids)
+        return out
+    if route.is_plain(x):
+        key, stream, _ = route.eager_mask((), address, site)
+        place = Place(len(row_ids), 1, row_ids=row_ids)
+        return masked(x, Noise(key, stream, threshold, shape, law, place))
+    kernels.check_dtype(x)
+    mask, _ = route.general_mask((), threshold, address, site)
+    return _transformed(x, mask, shape, law, row_ids)
 
 
 def masked(x: Tensor, noise: Noise) -> Tensor:

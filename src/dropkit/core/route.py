@@ -22,6 +22,7 @@ from dropkit.core.address import Address
 from dropkit.core.compiled import draw_number
 from dropkit.core.naming import ambient_words, current_scope, rows_are_open
 from dropkit.core.place import Place
+from dropkit.core.rate import FROM_SITE, STEPS
 
 _PLAIN = (Tensor, nn.Parameter)
 _functorch = torch._C._functorch  # noqa: SLF001 - the transforms have no public "am I inside?"
@@ -36,21 +37,25 @@ def dropout(
     is_scaled: bool = True,
     address: Address | None = None,
     site: nn.Module | None = None,
+    is_batch: bool = True,
 ) -> Tensor:
     """Drop elements of `x` at a rate of ``threshold / 65536``, under `address` or a drawn mask.
 
     Args:
         x: ``(*)`` float32, float64, bfloat16 or float16.
-        threshold: In 1..65536.
+        threshold: In 1..65536; in a compiled graph also `FROM_SITE`.
         is_scaled: False leaves the kept elements as they are.
         address: Names the mask; None draws one.
         site: The module that asks, for named masks.
+        is_batch: Whether the first dimension holds examples, whose rows `masks_at` may name; that
+            of a parameter does not.
     """
+    rows_of = x.shape if is_batch else ()
     if torch.compiler.is_compiling():
-        return _compiled(x, threshold, is_scaled, address, site)
+        return _compiled(x, rows_of, threshold, is_scaled, address, site)
     if not is_plain(x):
-        return _general(x, threshold, is_scaled, address, site)
-    key, stream, place = eager_mask(x.shape, address, site)
+        return _general(x, rows_of, threshold, is_scaled, address, site)
+    key, stream, place = eager_mask(rows_of, address, site)
     if x.requires_grad and torch.is_grad_enabled():
         out: Tensor = _apply_masked(x, (key, stream, threshold, is_scaled, place))
         return out
@@ -176,12 +181,17 @@ def masked(x: Tensor, mask: _Mask) -> Tensor:
 
 
 def _general(
-    x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
+    x: Tensor,
+    rows_of: Sequence[int],
+    threshold: int,
+    is_scaled: bool,
+    address: Address | None,
+    site: nn.Module | None,
 ) -> Tensor:
     kernels.check_dtype(x)
     if shards.is_sharded(x):
         return _sharded(x, threshold, is_scaled, address, site)
-    mask, rows = general_mask(x.shape, threshold, address, site)
+    mask, rows = general_mask(rows_of, threshold, address, site)
     return _transformed(x, mask, is_scaled, rows)
 
 
@@ -222,9 +232,14 @@ def words_of_all(address: Address | None, site: nn.Module | None) -> tuple[int, 
 
 
 def _compiled(
-    x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
+    x: Tensor,
+    rows_of: Sequence[int],
+    threshold: int,
+    is_scaled: bool,
+    address: Address | None,
+    site: nn.Module | None,
 ) -> Tensor:
-    mask, rows = compiled_mask(x.shape, threshold, address, site)
+    mask, rows = compiled_mask(rows_of, threshold, address, site)
     out: Tensor = torch.ops.dropkit.dropout(x, mask, is_scaled, rows)
     return out
 
@@ -240,6 +255,14 @@ def compiled_mask(
     if rows_are_open() and len(shape):
         return mask, torch.ops.dropkit.draw_rows(shape[0], draw_number())
     return mask, None
+
+
+def shrunk(x: Tensor, threshold: int, site: nn.Module | None) -> Tensor:
+    """`x` times the share that is kept at this threshold, which may be `FROM_SITE`."""
+    if threshold != FROM_SITE or site is None:
+        return x * ((STEPS - threshold) / STEPS)
+    share = torch.ops.dropkit.kept_share(_number_of(site), draw_number())
+    return torch.where(share > 0, x * share, 0.0)
 
 
 def _number_of(site: nn.Module) -> Tensor | None:

@@ -90,7 +90,7 @@ def apply_dropout(
 
     Args:
         x: ``(*)`` float32, float64, bfloat16 or float16.
-        threshold: In 0..65536.
+        threshold: In 0..65536; in a compiled graph also `FROM_SITE`.
         training: False returns `x` itself, or scaled if vanilla.
         inplace: Also write the result to `x`, and return `x`.
         law: A mode, or another name that `core.laws` has.
@@ -104,7 +104,7 @@ def apply_dropout(
     if threshold == STEPS:
         out = route.dropout(x, threshold, address=_ANY)
     elif not training:
-        out = x * ((STEPS - threshold) / STEPS)
+        out = route.shrunk(x, threshold, site)
     elif shape is None:
         is_scaled = law == "inverted"
         draw = route.dropout_ if inplace else route.dropout
@@ -113,3 +113,11 @@ def apply_dropout(
         draw_noise = noise_route.dropout_ if inplace else noise_route.dropout
         return draw_noise(x, threshold, shape, law=law, address=address, site=site)
     return x.copy_(out) if inplace else out
+
+
+def apply_to_parameter(x: Tensor, threshold: int, *, site: nn.Module) -> Tensor:
+    """Dropout in training of what holds no examples: `rows` of `masks_at` mean nothing to it."""
+    if threshold in (0, STEPS):
+        return apply_dropout(x, threshold, True, False)
+    kernels.check_dtype(x)
+    return route.dropout(x, threshold, site=site, is_batch=False)
