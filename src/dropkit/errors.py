@@ -14,6 +14,7 @@ __all__ = [
     "MissingExtraError",
     "OptionError",
     "RateError",
+    "RatesWarning",
     "ShapeError",
     "SiteError",
 ]
@@ -61,3 +62,7 @@ class MissingExtraError(DkError, ImportError):
 
 class CoreWarning(RuntimeWarning):
     """The C core is absent; the slow twin draws the same bits instead."""
+
+
+class RatesWarning(UserWarning):
+    """Rates that a model has now, but would not have after it is saved and loaded."""

@@ -22,6 +22,7 @@ from dropkit.core.address import Address
 from dropkit.core.compiled import draw_number
 from dropkit.core.naming import ambient_words, current_scope, rows_are_open
 from dropkit.core.place import Place
+from dropkit.core.rate import FROM_SITE, STEPS
 
 _PLAIN = (Tensor, nn.Parameter)
 _functorch = torch._C._functorch  # noqa: SLF001 - the transforms have no public "am I inside?"
@@ -42,7 +43,7 @@ def dropout(
 
     Args:
         x: ``(*)`` float32, float64, bfloat16 or float16.
-        threshold: In 1..65536.
+        threshold: In 1..65536; in a compiled graph also `FROM_SITE`.
         is_scaled: False leaves the kept elements as they are.
         address: Names the mask; None draws one.
         site: The module that asks, for named masks.
@@ -254,6 +255,14 @@ def compiled_mask(
     if rows_are_open() and len(shape):
         return mask, torch.ops.dropkit.draw_rows(shape[0], draw_number())
     return mask, None
+
+
+def shrunk(x: Tensor, threshold: int, site: nn.Module | None) -> Tensor:
+    """`x` times the share that is kept at this threshold, which may be `FROM_SITE`."""
+    if threshold != FROM_SITE or site is None:
+        return x * ((STEPS - threshold) / STEPS)
+    share = torch.ops.dropkit.kept_share(_number_of(site), draw_number())
+    return torch.where(share > 0, x * share, 0.0)
 
 
 def _number_of(site: nn.Module) -> Tensor | None:

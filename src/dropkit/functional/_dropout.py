@@ -90,7 +90,7 @@ def apply_dropout(
 
     Args:
         x: ``(*)`` float32, float64, bfloat16 or float16.
-        threshold: In 0..65536.
+        threshold: In 0..65536; in a compiled graph also `FROM_SITE`.
         training: False returns `x` itself, or scaled if vanilla.
         inplace: Also write the result to `x`, and return `x`.
         law: A mode, or another name that `core.laws` has.
@@ -104,7 +104,7 @@ def apply_dropout(
     if threshold == STEPS:
         out = route.dropout(x, threshold, address=_ANY)
     elif not training:
-        out = x * ((STEPS - threshold) / STEPS)
+        out = route.shrunk(x, threshold, site)
     elif shape is None:
         is_scaled = law == "inverted"
         draw = route.dropout_ if inplace else route.dropout
