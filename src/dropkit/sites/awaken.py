@@ -69,7 +69,7 @@ def _asks_for(module: nn.Module, opened: set[nn.Module]) -> bool:
     if isinstance(module, (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)):
         return bool(children)
     has_rate = any(hasattr(child, "p") for child in children)
-    return has_rate and reads(module.__class__, "p") and reads(module.__class__, "training")
+    return has_rate and reads(type(module), "p") and reads(module.__class__, "training")
 
 
 class _OnlySteer(NamedSteer):

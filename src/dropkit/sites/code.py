@@ -16,9 +16,18 @@ _DEPTH = 3
 _OF_TENSORS = ("bernoulli", "bernoulli_")  # methods: no global name leads to them
 
 
-@functools.cache
 def functions_called(cls: type) -> frozenset[str]:
     """The functions that drop that the methods of a class call, by name."""
+    return _functions_called(cls)
+
+
+def reads(cls: type, attribute: str) -> bool:
+    """Whether the methods of a class read an attribute of this name, of whatever object."""
+    return _reads(cls, attribute)
+
+
+@functools.cache
+def _functions_called(cls: type) -> frozenset[str]:
     found: set[str] = set()
     for function in _methods(cls):
         found.update(_called(function, _DEPTH))
@@ -26,8 +35,7 @@ def functions_called(cls: type) -> frozenset[str]:
 
 
 @functools.cache
-def reads(cls: type, attribute: str) -> bool:
-    """Whether the methods of a class read an attribute of this name, of whatever object."""
+def _reads(cls: type, attribute: str) -> bool:
     return any(attribute in code.co_names for f in _methods(cls) for code in _codes(f.__code__))
 
 

@@ -37,7 +37,7 @@ def possible_calls(model: nn.Module) -> list[tuple[nn.Module, str]]:
     return [
         (module, f"{site_name(path)}.{function}".lstrip("."))
         for path, module in model.named_modules()
-        for function in sorted(functions_called(module.__class__))
+        for function in sorted(functions_called(type(module)))
     ]
 
 

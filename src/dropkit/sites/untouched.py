@@ -41,4 +41,3 @@ def untouched(model: nn.Module) -> Iterator[None]:
                     x.data.copy_(before)
         for p, grad in gradients:
             p.grad = grad
-
