@@ -14,7 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from dropkit import Address, effective_rate, masks_at
-from dropkit.core import normals, reference
+from dropkit.core import normals, reference, words
 from dropkit.core.ops import mask_tensor
 from dropkit.core.place import Place
 from dropkit.errors import RateError
@@ -61,7 +61,7 @@ def test_pieces_change_nothing(at_once: int, monkeypatch: pytest.MonkeyPatch) ->
     """However the numbers are drawn in pieces, they are the same."""
     places = (Place.whole(60), Place(6, 10, row_ids=torch.tensor([3, 1, 4, 1, 5, 9])))
     whole = [normals.normals(1, 2, place, 60, CPU) for place in places]
-    monkeypatch.setattr(normals, "_AT_ONCE", at_once)
+    monkeypatch.setattr(words, "_AT_ONCE", at_once)
     for expected, place in zip(whole, places, strict=True):
         assert torch.equal(expected, normals.normals(1, 2, place, 60, CPU))
 

@@ -15,6 +15,7 @@ import dropkit
 from dropkit import functional, masks_at
 from dropkit.errors import RateError
 from dropkit.nn._layer import Layer
+from support_layers import OF_PAPERS
 
 #: Of ours: an input's shape, and the function that the layer is.
 INPUTS: dict[str, tuple[tuple[int, ...], Callable[..., Tensor]]] = {
@@ -50,8 +51,8 @@ def named(layer: nn.Module, x: Tensor) -> Tensor:
 
 
 def test_every_layer_is_here() -> None:
-    """A layer that is exported is tested."""
-    assert sorted(LAYERS) == dropkit.nn.__all__
+    """A layer that is exported is tested; those of papers in a file of their own."""
+    assert sorted({*LAYERS, *OF_PAPERS}) == dropkit.nn.__all__
 
 
 @pytest.mark.parametrize("arguments", [(), (0.1,), (0.1, True), (1,), (0,)])
