@@ -6,11 +6,11 @@ import io
 import pickle
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import Any
 
 import pytest
 import torch
+import torch._dynamo.testing
 from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.checkpoint import checkpoint
@@ -19,92 +19,9 @@ import dropkit
 from dropkit import masks_at
 from dropkit.errors import RateError
 from dropkit.functional import drop_path_rates
-from dropkit.nn import (
-    ConcreteDropout,
-    DropBlock2d,
-    DropBlock3d,
-    DropPath,
-    EmbeddingDropout,
-    LayerDrop,
-    PatchDropout,
-    StochasticDepth,
-    WeightDrop,
-    WordDropout,
-)
+from dropkit.nn import DropBlock2d, DropBlock3d, DropPath, StochasticDepth
+from support_layers import CASES, Case
 
-
-@dataclass(frozen=True)
-class Case:
-    """A layer, what it is called on, and what is known of it.
-
-    Attributes:
-        make: Makes the layer at a rate, the same each time.
-        x: Its input; the first of its dimensions are examples.
-        seen: What of its output shows what was dropped.
-        rate: What its arguments call the rate.
-        follows_rows: Whether an example's mask is its own under ``rows``.
-        breaks_graph: Whether ``torch.compile`` cannot have it in one graph.
-    """
-
-    make: Callable[[Any], nn.Module]
-    x: Tensor
-    seen: Callable[[Tensor], Tensor] = lambda y: y == 0
-    rate: str = "p"
-    follows_rows: bool = True
-    breaks_graph: bool = False
-
-
-def _filled(module: nn.Module, start: float = -1.0) -> nn.Module:
-    """The module with parameters that are the same each time."""
-    for i, parameter in enumerate(module.parameters()):
-        values = torch.linspace(start, 1, parameter.numel()) + 0.1 * i
-        parameter.data.copy_(values.reshape(parameter.shape))
-    return module
-
-
-def _numbers(*shape: int) -> Tensor:
-    return torch.linspace(0.5, 2, torch.Size(shape).numel()).reshape(shape)
-
-
-UNKNOWN = 99
-WORDS = torch.arange(60).reshape(4, 15) % 23
-CASES = {
-    "ConcreteDropout": Case(
-        lambda p: ConcreteDropout(_filled(nn.Linear(6, 5)), p), _numbers(4, 6), seen=lambda y: y
-    ),
-    "ConcreteDropout channels": Case(
-        lambda p: ConcreteDropout(_filled(nn.Conv1d(3, 2, 2)), p),
-        _numbers(4, 3, 6),
-        seen=lambda y: y,
-    ),
-    "DropBlock2d": Case(lambda p: DropBlock2d(p, 3), _numbers(4, 3, 9, 8)),
-    "DropBlock3d": Case(lambda p: DropBlock3d(p, 2), _numbers(4, 2, 5, 4, 6)),
-    "DropPath": Case(DropPath, _numbers(16, 3, 2), rate="drop_prob"),
-    "EmbeddingDropout": Case(
-        lambda p: EmbeddingDropout(_filled(nn.Embedding(23, 5)), p), WORDS, follows_rows=False
-    ),
-    "LayerDrop": Case(
-        lambda p: LayerDrop([_filled(nn.Linear(6, 6), 0.1 * i) for i in range(8)], p),
-        _numbers(4, 6),
-        follows_rows=False,
-        breaks_graph=True,
-    ),
-    "PatchDropout": Case(
-        lambda p: PatchDropout(p, ordered=True), _numbers(4, 9, 2), seen=lambda y: y, rate="prob"
-    ),
-    "StochasticDepth row": Case(lambda p: StochasticDepth(p, "row"), _numbers(16, 3, 2)),
-    "StochasticDepth batch": Case(
-        lambda p: StochasticDepth(p, "batch"), _numbers(16, 3, 2), follows_rows=False
-    ),
-    "WeightDrop": Case(
-        lambda p: WeightDrop(_filled(nn.Linear(6, 5)), "weight", p),
-        _numbers(4, 6),
-        follows_rows=False,
-    ),
-    "WordDropout": Case(
-        lambda p: WordDropout(p, unk_id=UNKNOWN), WORDS, seen=lambda y: y == UNKNOWN
-    ),
-}
 every = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 NAMES = [None, masks_at(3, step=1), masks_at(3, rows=range(8, 24)), masks_at(3, rows=5)]
 
@@ -259,6 +176,22 @@ def test_compiled(case: Case) -> None:
     compiled = torch.compile(layer, backend="aot_eager", fullgraph=not case.breaks_graph)
     for name in names_for(case):
         agree(results(layer, layer, case.x, name), results(layer, compiled, case.x, name))
+
+
+@every
+@pytest.mark.filterwarnings("ignore")
+def test_compiled_once_for_all_rates(case: Case) -> None:
+    """A rate that changes compiles nothing anew, save for 0 and where shapes depend on it."""
+    torch._dynamo.reset()
+    layer = case.make(0.5)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    compiled = torch.compile(layer, backend=counter, fullgraph=not case.breaks_graph)
+    for rate in case.rates:
+        layer.p = rate
+        for name in (None, masks_at(2)):
+            agree(results(layer, layer, case.x, name), results(layer, compiled, case.x, name))
+    if case.graphs is not None:
+        assert case.graphs == counter.frame_count
 
 
 @every

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from dropkit.core.rate import STEPS, scale_from_threshold
@@ -55,7 +56,11 @@ LAWS: dict[str, Callable[[int], Law]] = {
 SLOPES: dict[str, str] = {"alpha": "alpha slope"}
 
 
-def obey(law: Law, x: Tensor, is_dropped: Tensor) -> Tensor:
+#: Numbers as wide as the floating types, for their bits.
+_BITS = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+def obey(law: Law, x: Tensor, keep: Tensor) -> Tensor:
     """The law on `x`, as a new tensor laid out as an elementwise operation lays out its result.
 
     Product and sum are each rounded; halves are computed in float32 and rounded once.
@@ -63,27 +68,38 @@ def obey(law: Law, x: Tensor, is_dropped: Tensor) -> Tensor:
     Args:
         law: Its numbers are rounded once to the type that is computed in.
         x: ``(*)`` float32, float64, bfloat16 or float16.
-        is_dropped: bool, of a shape that broadcasts to that of `x`.
+        keep: -1 where elements are kept and +0 where not: like `x`, of a shape that broadcasts.
     """
-    wide = x.float() if _is_widened(law, x) else x
+    # torch multiplies halves by a number in float32 and rounds once, as we do
+    wide = x.float() if law.shift and x.dtype.itemsize < 4 else x
     out = wide * law.gain
     if law.shift:
         out += law.shift
-    return out.to(x.dtype).masked_fill_(is_dropped, law.fill)
+    out = out.to(x.dtype)
+    _select(law, out, keep)
+    return out
 
 
-def obey_(law: Law, x: Tensor, is_dropped: Tensor) -> None:
+def obey_(law: Law, x: Tensor, keep: Tensor) -> None:
     """`obey`, written to `x`."""
-    if _is_widened(law, x):
-        x.copy_(obey(law, x, is_dropped))
+    if x.is_neg() or (law.shift and x.dtype.itemsize < 4):
+        x.copy_(obey(law, x, keep))
         return
     if law.gain != 1.0:
         x.mul_(law.gain)
     if law.shift:
         x.add_(law.shift)
-    x.masked_fill_(is_dropped, law.fill)
+    _select(law, x, keep)
 
 
-def _is_widened(law: Law, x: Tensor) -> bool:
-    # torch multiplies halves by a number in float32 and rounds once, as we do
-    return law.shift != 0 and x.dtype.itemsize < 4
+def _select(law: Law, x: Tensor, keep: Tensor) -> None:
+    """Overwrite dropped elements of `x`, bit by bit: several times faster than torch selects."""
+    kind = _BITS[x.dtype.itemsize]
+    bits = x.view(kind)
+    ones = keep.view(kind) >> (8 * x.dtype.itemsize - 1)  # the sign, in every bit
+    if law.fill:
+        wide = torch.float64 if x.dtype == torch.float64 else torch.float32
+        fill = int(torch.tensor(law.fill, dtype=wide).to(x.dtype).view(kind))
+        bits.bitwise_xor_(fill).bitwise_and_(ones).bitwise_xor_(fill)
+    else:
+        bits.bitwise_and_(ones)

@@ -53,7 +53,7 @@ def apply(x: Tensor, noise: Noise) -> Tensor:
     if noise.law == GAUSSIAN:
         wide = x.float() if x.dtype.itemsize < 4 else x
         return (wide * _factors(noise, wide)).to(x.dtype)
-    return obey(LAWS[noise.law](noise.threshold), x, _dropped(x, noise))
+    return obey(LAWS[noise.law](noise.threshold), x, _kept(x, noise))
 
 
 def apply_(x: Tensor, noise: Noise) -> None:
@@ -62,14 +62,14 @@ def apply_(x: Tensor, noise: Noise) -> None:
     if noise.law == GAUSSIAN:
         x.copy_(apply(x, noise))
     else:
-        obey_(LAWS[noise.law](noise.threshold), x, _dropped(x, noise))
+        obey_(LAWS[noise.law](noise.threshold), x, _kept(x, noise))
 
 
-def _dropped(x: Tensor, noise: Noise) -> Tensor:
-    """Which elements are dropped: bool of the noise's shape, on the device of `x`."""
+def _kept(x: Tensor, noise: Noise) -> Tensor:
+    """-1 for what is kept and +0 for what is not: like `x`, of the noise's shape."""
     key, stream, threshold, shape, _, place = noise
-    ones = torch.ones(shape, dtype=torch.float32, device=x.device)
-    return kernels.dropout(ones, key, stream, threshold, False, place) == 0
+    all_kept = torch.full(shape, -1.0, dtype=x.dtype, device=x.device)
+    return kernels.dropout(all_kept, key, stream, threshold, False, place)
 
 
 def _factors(noise: Noise, x: Tensor) -> Tensor:

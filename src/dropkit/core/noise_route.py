@@ -112,7 +112,7 @@ def masked(x: Tensor, noise: Noise) -> Tensor:
     """Dropout under known noise."""
     if route.is_plain(x) and not route.is_transformed(x):
         if x.requires_grad and torch.is_grad_enabled():
-            out: Tensor = _Noisy.apply(x, noise)
+            out: Tensor = _apply_noisy(x, noise)
             return out
         return apply(x, noise)
     key, stream, threshold, shape, law, place = noise
@@ -149,6 +149,10 @@ class _Noisy(torch.autograd.Function):
     def backward(ctx: Any, grad: Tensor) -> tuple[Tensor, None]:
         law = ctx.noise.law
         return masked(grad, ctx.noise._replace(law=SLOPES.get(law, law))), None
+
+
+# Function.apply without its look for transforms: a plain tensor is in none.
+_apply_noisy = super(torch.autograd.Function, _Noisy).apply
 
 
 class _NoisyInPlace(_Noisy):

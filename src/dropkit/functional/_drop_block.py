@@ -13,6 +13,7 @@ from dropkit.core.address import Address
 from dropkit.core.rate import STEPS, threshold_from_rate
 from dropkit.errors import OptionError, ShapeError
 from dropkit.functional._counts import check_count
+from dropkit.functional._dropout import apply_dropout
 
 
 def drop_block2d(
@@ -37,7 +38,8 @@ def drop_block2d(
 
     Args:
         input: ``(N, C, H, W)`` float32, float64, bfloat16 or float16.
-        p: Drop rate in [0, 1]; a share, not a percentage.
+        p: Drop rate in [0, 1]; a share, not a percentage. At 1 everything is dropped, unlike in
+            torchvision.
         block_size: Elements a side of a square, from 1 on and at most ``min(H, W)``; even sizes
             may be taken too.
         inplace: Also write the result to `input`, and return `input`.
@@ -120,10 +122,10 @@ def apply_drop_block(
     sides = _sides(x, blocks)
     if x.numel() == 0:
         return x
-    places = [side - blocks.size + 1 for side in sides]
-    gamma = threshold / STEPS * math.prod(sides) / (blocks.size**blocks.n_sides * math.prod(places))
-    shape = (*x.shape[:2], *places)
-    mask, rows = redrawn.drawn(shape, threshold_from_rate(gamma), address, site)
+    if threshold == STEPS:
+        return apply_dropout(x, threshold, True, inplace)
+    shape = (*x.shape[:2], *(side - blocks.size + 1 for side in sides))
+    mask, rows = redrawn.drawn(shape, threshold, address, site)
     out = redrawn.redrawn(functools.partial(_without_blocks, blocks, shape), x, mask, rows)
     return x.copy_(out) if inplace else out
 
@@ -141,10 +143,19 @@ def _sides(x: Tensor, blocks: Blocks) -> tuple[int, ...]:
     return sides
 
 
+def _at_rate_of_blocks(mask: Tensor, per_element: float) -> Tensor:
+    """The mask with gamma in place of the rate, which a compiled graph knows when it runs."""
+    rate = mask[2:]
+    gamma = (rate.double() * per_element).round().long().clamp(1, STEPS - 1)
+    return torch.cat([mask[:2], torch.where(rate == STEPS, rate, gamma)])
+
+
 def _without_blocks(
     blocks: Blocks, shape: tuple[int, ...], x: Tensor, mask: Tensor, rows: Tensor | None
 ) -> Tensor:
     """`x` without the blocks that begin where the mask drops, scaled by the share that is kept."""
+    per_element = math.prod(x.shape[2:]) / (blocks.size**blocks.n_sides * math.prod(shape[2:]))
+    mask = _at_rate_of_blocks(mask, per_element)
     begins = redrawn.is_dropped(shape, x, mask, rows).to(torch.float32)
     pool = F.max_pool2d if blocks.n_sides == 2 else F.max_pool3d
     # No block begins outside of the map; with that around it each element sees all that reach it.

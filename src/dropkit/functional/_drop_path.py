@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from dropkit.core.address import Address
 from dropkit.core.rate import threshold_from_rate
-from dropkit.errors import OptionError
+from dropkit.errors import OptionError, ShapeError
 from dropkit.functional._counts import check_count
 from dropkit.functional._dropout import apply_dropout
 
@@ -37,6 +37,7 @@ def drop_path(
     Raises:
         RateError: `drop_prob` is outside [0, 1] or nan.
         DtypeError: `x` is not of a floating type that has a kernel.
+        ShapeError: `x` has no dimension.
 
     Source:
         Huang et al. 2016, ECCV, arXiv:1603.09382, for each example as in EfficientNet; arguments
@@ -127,8 +128,12 @@ def apply_drop_path(
     site: nn.Module | None = None,
 ) -> Tensor:
     """`drop_path` or `stochastic_depth`, called at `site`."""
-    if not training or x.dim() == 0:
+    if not training:
         return x
+    if x.dim() == 0:
+        raise ShapeError(
+            "Stochastic depth needs a tensor with a dimension of examples; got shape ()."
+        )
     first = x.shape[0] if mode == "row" else 1
     return apply_dropout(
         x,

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dropkit.core.rate import threshold_from_rate
+from dropkit.core.rate import STEPS, threshold_from_rate
 from dropkit.errors import OptionError, RateError
 from dropkit.functional._concrete import apply_concrete, check_temperature
 from dropkit.nn._layer import Layer
@@ -69,9 +69,8 @@ class ConcreteDropout(Layer):
         dropout_regularizer: float = 1e-5,
         n_inputs: int | None = None,
     ) -> None:
-        threshold_from_rate(p)
-        if p in (0, 1):
-            raise RateError(f"`p` must lie between 0 and 1 to be learned; got {p!r}.")
+        if self.threshold_of(p) == 0:
+            raise RateError(f"`p` must be above 0 to be learned; got {p!r}.")
         check_temperature(temperature)
         super().__init__(p)
         for weight in module.parameters():
@@ -89,12 +88,24 @@ class ConcreteDropout(Layer):
 
     @p.setter
     def p(self, rate: float) -> None:
-        threshold_from_rate(rate)
-        logit = math.log(rate) - math.log1p(-rate) if 0 < rate < 1 else math.inf * (rate - 0.5)
+        self.threshold_of(rate)
+        logit = math.log(rate) - math.log1p(-rate) if rate > 0 else -math.inf
         if hasattr(self, "p_logit"):
             self.p_logit.data.fill_(logit)
         else:
             self.p_logit = nn.Parameter(torch.tensor(logit))
+
+    @staticmethod
+    def threshold_of(p: float) -> int:
+        """`p` times 65536, rounded.
+
+        Raises:
+            RateError: `p` is outside [0, 1) or nan.
+        """
+        threshold = threshold_from_rate(p)
+        if threshold == STEPS:
+            raise RateError(f"`p` must be a drop rate below 1 for concrete dropout; got {p!r}.")
+        return threshold
 
     def forward(self, x: Tensor, *args: Any, **kwargs: Any) -> Any:
         """Call the module on `x`, in training with elements or channels of it dropped."""
@@ -116,7 +127,7 @@ class ConcreteDropout(Layer):
             torch.zeros_like(self.p_logit),
         )
         of_weights = squares * (1 + self.p_logit.exp())
-        # Beyond 30 the entropy is below 1e-11; a rate of 0 or 1, at infinity, stays there.
+        # Beyond 30 the entropy is below 1e-11; a rate of 0, at minus infinity, stays there.
         logit = self.p_logit.clamp(-30, 30)
         entropy = nn.functional.softplus(logit) - logit * logit.sigmoid()
         return (
