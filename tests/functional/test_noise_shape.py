@@ -250,7 +250,7 @@ def test_opcheck(dtype: torch.dtype, law: str) -> None:
 
 @pytest.mark.filterwarnings("ignore")  # compiling at all makes torch's own code warn
 @pytest.mark.parametrize("dynamic", [False, True])
-def test_compiled_is_eager(dynamic: bool) -> None:
+def test_compiled_is_eager(dynamic: bool, trained: Any) -> None:
     """One graph, and the bits of eager code: ambient, named, in place and of any size."""
     torch._dynamo.reset()
     layer = dropkit.nn.Dropout(0.5, noise_shape=(None, 1, None))
@@ -260,19 +260,9 @@ def test_compiled_is_eager(dynamic: bool) -> None:
         return dropout(inner * 2, 0.5, True, True, mode="vanilla", noise_shape=(None, None, 1))
 
     compiled = torch.compile(model, backend="aot_eager", fullgraph=True, dynamic=dynamic)
+    x = torch.linspace(-1, 1, 6 * 5 * 4).reshape(6, 5, 4)
     for name in (None, masks_at(3, step=1), masks_at(3, rows=range(8, 14)), masks_at(3, rows=5)):
-        found = []
-        for function in (model, compiled):
-            torch.manual_seed(5)
-            x = torch.linspace(-1, 1, 6 * 5 * 4).reshape(6, 5, 4).requires_grad_()
-            if name is None:
-                y = function(x)
-            else:
-                with name:
-                    y = function(x)
-            y.square().sum().backward()
-            found.append((y.detach(), x.grad, torch.rand(1)))
-        for a, b in zip(*found, strict=True):
+        for a, b in zip(trained(model, x, name), trained(compiled, x, name), strict=True):
             assert torch.equal(a, b)
 
 

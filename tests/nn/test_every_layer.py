@@ -1,9 +1,6 @@
 """What every layer of papers promises; what is special to one is in its own file."""
 
 import contextlib
-import copy
-import io
-import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -123,23 +120,7 @@ def test_rows(case: Case) -> None:
         assert torch.equal(whole[half:], without)
 
 
-def _copied(layer: nn.Module) -> nn.Module:
-    return copy.deepcopy(layer)
-
-
-def _pickled(layer: nn.Module) -> nn.Module:
-    return pickle.loads(pickle.dumps(layer))
-
-
-def _saved(layer: nn.Module) -> nn.Module:
-    file = io.BytesIO()
-    torch.save(layer, file)
-    file.seek(0)
-    return torch.load(file, weights_only=False)
-
-
 @every
-@pytest.mark.parametrize("again", [_copied, _pickled, _saved])
 def test_copies(case: Case, again: Any) -> None:
     """A copy, a pickle and a saved file bring back the same layer, also after a step."""
     layer = case.make(0.3)

@@ -1,8 +1,6 @@
 """All layers: drop-ins for torch's, sites of their own, pure functions of their masks' names."""
 
 import copy
-import io
-import pickle
 import re
 from collections.abc import Callable
 from typing import Any
@@ -172,22 +170,6 @@ def test_permuted(name: str) -> None:
     assert torch.equal(named(made(name, 0.5), x), named(made(name, 0.5), permuted))
 
 
-def _copied(layer: nn.Module) -> nn.Module:
-    return copy.deepcopy(layer)
-
-
-def _pickled(layer: nn.Module) -> nn.Module:
-    return pickle.loads(pickle.dumps(layer))
-
-
-def _saved(layer: nn.Module) -> nn.Module:
-    file = io.BytesIO()
-    torch.save(layer, file)
-    file.seek(0)
-    return torch.load(file, weights_only=False)
-
-
-@pytest.mark.parametrize("again", [_copied, _pickled, _saved])
 @pytest.mark.parametrize("name", LAYERS)
 def test_copies(name: str, again: Any) -> None:
     """A copy, a pickle and a saved file bring back the same layer, as a site of its own."""
@@ -240,24 +222,14 @@ class Everything(nn.Module):
 @pytest.mark.filterwarnings("ignore")  # compiling at all makes torch's own code warn
 @pytest.mark.parametrize("backend", ["aot_eager", pytest.param("inductor", marks=pytest.mark.long)])
 @pytest.mark.parametrize("inplace", [False, True])
-def test_compiled_is_eager(backend: str, inplace: bool) -> None:
+def test_compiled_is_eager(backend: str, inplace: bool, trained: Any) -> None:
     """With fullgraph, ambient, named and with rows: outputs, gradients and generator agree."""
     torch._dynamo.reset()
     model = Everything(inplace)
     compiled = torch.compile(model, backend=backend, fullgraph=True)
+    x = torch.linspace(-1, 1, 6 * 20).reshape(6, 20)
     for name in (None, masks_at(3, step=1), masks_at(3, rows=range(8, 14)), masks_at(3, rows=5)):
-        found = []
-        for function in (model, compiled):
-            torch.manual_seed(5)
-            x = torch.linspace(-1, 1, 6 * 20).reshape(6, 20).requires_grad_()
-            if name is None:
-                y = function(x)
-            else:
-                with name:
-                    y = function(x)
-            y.square().sum().backward()
-            found.append((y.detach(), x.grad, torch.rand(1)))
-        for a, b in zip(*found, strict=True):
+        for a, b in zip(trained(model, x, name), trained(compiled, x, name), strict=True):
             torch.testing.assert_close(a, b)
 
 
