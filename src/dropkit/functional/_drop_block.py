@@ -156,11 +156,26 @@ def _without_blocks(
     """`x` without the blocks that begin where the mask drops, scaled by the share that is kept."""
     per_element = math.prod(x.shape[2:]) / (blocks.size**blocks.n_sides * math.prod(shape[2:]))
     mask = _at_rate_of_blocks(mask, per_element)
-    begins = redrawn.is_dropped(shape, x, mask, rows).to(torch.float32)
-    pool = F.max_pool2d if blocks.n_sides == 2 else F.max_pool3d
-    # No block begins outside of the map; with that around it each element sees all that reach it.
-    padded = F.pad(begins, [blocks.size - 1] * (2 * blocks.n_sides))
-    dropped = pool(padded, blocks.size, stride=1) != 0
+    dropped = _reached(redrawn.is_dropped(shape, x, mask, rows), blocks)
     wide = torch.float64 if x.dtype == torch.float64 else torch.float32
     kept = dropped.numel() - dropped.sum(dtype=wide)
     return (x * (dropped.numel() / (kept + blocks.eps))).masked_fill(dropped, 0.0)
+
+
+def _reached(begins: Tensor, blocks: Blocks) -> Tensor:
+    """Which elements of the map lie in a block, from where blocks begin; both bool.
+
+    Side by side, and by doubling: an element that speaks for `width` others on a side takes over
+    from one that lies so far away, until they speak for the length of a block.
+    """
+    # No block begins outside of the map; with that around it each element sees all that reach it.
+    margins = [blocks.size - 1] * (2 * blocks.n_sides)
+    reached = F.pad(begins.to(torch.uint8), margins)
+    for side in range(-blocks.n_sides, 0):
+        width = 1
+        while width < blocks.size:
+            step = min(width, blocks.size - width)
+            n = reached.shape[side] - step
+            reached = reached.narrow(side, 0, n) | reached.narrow(side, step, n)
+            width += step
+    return reached.bool()

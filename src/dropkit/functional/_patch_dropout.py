@@ -73,7 +73,7 @@ def apply_patch_dropout(
     prefix, x = x[:, :num_prefix_tokens], x[:, num_prefix_tokens:]
     n, length = x.shape[:2]
     mask, rows = redrawn.drawn((n, length), 1, address, site)  # the words know no threshold
-    order = drawn_words(mask, (n, length), x, rows).argsort(dim=1)
+    order = drawn_words(mask, (n, length), x, rows).argsort(dim=1, stable=True)
     kept = order[:, : max(1, int(length * (1 - prob)))]
     if ordered:
         kept = kept.sort(dim=1).values
