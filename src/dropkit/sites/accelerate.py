@@ -7,6 +7,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit.core.counted import Counted
 from dropkit.core.recompute import Replay, wrapped_checkpoints
@@ -45,9 +46,9 @@ def accelerate(model: nn.Module | None = None) -> Change:
         stack.enter_context(_everywhere)
         return Change(stack)
     for module in model.modules():
-        ours = Layer.of_torchs.get(type(module))
-        if ours is not None:
-            ours.adopt(module)  # type: ignore[arg-type]  # it is one of torch's
+        if isinstance(module, _DropoutNd) and type(module) in Layer.of_torchs:
+            ours = Layer.of_torchs[type(module)]
+            ours.adopt(module)
             stack.callback(ours.release, module)
     stack.callback(model.register_forward_pre_hook(_enter, prepend=True).remove)
     stack.callback(model.register_forward_hook(_leave, always_call=True).remove)
