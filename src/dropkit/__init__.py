@@ -1,6 +1,7 @@
 """Dropout for PyTorch that people can trust."""
 
 from dropkit import errors, functional, nn
+from dropkit.auditing.recalibration import recalibrate_batch_norm
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
@@ -21,6 +22,7 @@ __all__ = [
     "functional",
     "masks_at",
     "nn",
+    "recalibrate_batch_norm",
     "set_rates",
     "silence",
 ]
