@@ -106,7 +106,7 @@ def _drawn(
         place = Place(len(rows), numel // len(rows), row_ids=rows)
     pieces = list(word_pieces(key, stream, place, numel, device))
     nothing = torch.empty(0, dtype=torch.int64, device=device)
-    return (torch.cat(pieces) if pieces else nothing).view(*shape)
+    return (torch.cat(pieces) if pieces else nothing).view(tuple(shape))
 
 
 def _fake(_: Tensor, shape: Sequence[int], device: torch.device, *__: Any) -> Tensor:

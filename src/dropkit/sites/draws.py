@@ -8,12 +8,12 @@ from torch import Tensor
 from dropkit.core.rate import STEPS
 
 #: Operators that draw numbers in [0, 1): a mask is what comes of comparing them.
-UNIFORM = {"rand", "rand_like", "uniform", "uniform_"}
+UNIFORM = {"rand", "rand_like", "uniform", "uniform_", "words"}
 #: What makes a mask of such numbers, and what hands them on.
 COMPARISONS = {"lt", "le", "gt", "ge", "floor", "floor_", "round", "_local_scalar_dense"}
 HANDED_ON = {
-    *("add", "add_", "sub", "rsub", "mul", "div", "detach", "clone", "_to_copy"),
-    *("alias", "expand", "view", "unsqueeze", "slice", "select"),
+    *("add", "add_", "sub", "rsub", "mul", "div", "detach", "clone", "_to_copy", "copy_"),
+    *("alias", "expand", "view", "unsqueeze", "slice", "select", "__rshift__"),
 }
 
 
@@ -48,6 +48,8 @@ def _rate_in_dropkits(name: str, given: dict[str, Any]) -> float | None:
     mask = given.get("mask")  # key, stream and threshold
     if not isinstance(mask, Tensor) or name.startswith("draw"):
         return None
+    if name == "words":
+        return math.nan
     return int(mask[2].item()) / STEPS
 
 
@@ -73,5 +75,7 @@ def _elements(given: dict[str, Any]) -> int:
     query, key = given.get("query"), given.get("key")
     if isinstance(query, Tensor) and isinstance(key, Tensor):  # of the probabilities
         return query.numel() // max(query.shape[-1], 1) * key.shape[-2]
+    if "shape" in given and "mask" in given:  # dropkit's, of a mask that elements share
+        return math.prod(given["shape"])
     first = next((value for value in given.values() if isinstance(value, Tensor)), None)
     return 0 if first is None else first.numel()

@@ -201,6 +201,16 @@ def _bernoulli(theirs: Function) -> Function:
     return replaced
 
 
+def _uniform(theirs: Function) -> Function:
+    """``torch.rand`` and the like: no steer knows what such numbers are for."""
+
+    @functools.wraps(theirs)
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        return _run(theirs, args, kwargs)
+
+    return replaced
+
+
 def _replacements() -> Iterator[tuple[Any, str, Function, Function]]:
     """(holder, name, theirs, replacement) of each function that drops."""
     p = Slot(1, "p", 0.5)
@@ -223,6 +233,9 @@ def _replacements() -> Iterator[tuple[Any, str, Function, Function]]:
     yield torch, "bernoulli", torch.bernoulli, _bernoulli(torch.bernoulli)
     for name in ("bernoulli", "bernoulli_"):
         yield Tensor, name, getattr(Tensor, name), _bernoulli(getattr(Tensor, name))
+    for name in ("rand", "rand_like"):
+        yield torch, name, getattr(torch, name), _uniform(getattr(torch, name))
+    yield Tensor, "uniform_", Tensor.uniform_, _uniform(Tensor.uniform_)
     for name in functional.__all__:
         theirs = getattr(functional, name)
         slots = _slots(theirs)

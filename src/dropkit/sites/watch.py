@@ -128,11 +128,18 @@ class _Draws(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         draw = draw_of(func, args, kwargs)
-        if draw is not None:
+        if draw is not None and not self._is_only_uniform(draw):
             self._note(draw)
         out = func(*args, **kwargs)
         self._follow(func.name(), args, out)
         return out
+
+    def _is_only_uniform(self, draw: Draw) -> bool:
+        """Whether these are numbers of the core of which a model makes a mask by hand, or none."""
+        if draw.function not in UNIFORM or current_call() is not None:
+            return False
+        caller = find_caller(self._modules)
+        return caller is not None and not type(caller.module).__module__.startswith("dropkit.")
 
     def _note(self, draw: Draw) -> None:
         call = current_call()
