@@ -5,6 +5,7 @@ from dropkit.auditing.recalibration import recalibrate_batch_norm
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
+from dropkit.nn.schedules import Schedule
 from dropkit.sites.accelerate import accelerate
 from dropkit.sites.awaken import awaken
 from dropkit.sites.find import Site, find_sites
@@ -13,6 +14,7 @@ from dropkit.sites.silence import silence
 
 __all__ = [
     "Address",
+    "Schedule",
     "Site",
     "accelerate",
     "awaken",
