@@ -1,6 +1,8 @@
 """Dropout for PyTorch that people can trust."""
 
 from dropkit import errors, functional, nn
+from dropkit.auditing.audit import Audit, audit
+from dropkit.auditing.finding import Finding
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
@@ -12,8 +14,11 @@ from dropkit.sites.silence import silence
 
 __all__ = [
     "Address",
+    "Audit",
+    "Finding",
     "Site",
     "accelerate",
+    "audit",
     "awaken",
     "effective_rate",
     "errors",
