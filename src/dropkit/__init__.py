@@ -1,6 +1,8 @@
 """Dropout for PyTorch that people can trust."""
 
 from dropkit import errors, functional, nn
+from dropkit.auditing.audit import Audit, audit
+from dropkit.auditing.finding import Finding
 from dropkit.auditing.recalibration import recalibrate_batch_norm
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
@@ -14,9 +16,12 @@ from dropkit.sites.silence import silence
 
 __all__ = [
     "Address",
+    "Audit",
+    "Finding",
     "Schedule",
     "Site",
     "accelerate",
+    "audit",
     "awaken",
     "effective_rate",
     "errors",

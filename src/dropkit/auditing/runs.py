@@ -1,0 +1,212 @@
+"""Runs of a model that are watched, and that leave no trace in it."""
+
+import contextlib
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
+from torch.utils._pytree import tree_map
+
+from dropkit.auditing.drops import Drop, Moments
+from dropkit.auditing.flow import Flow
+from dropkit.auditing.outputs import named_outputs
+from dropkit.auditing.tracing import Tracing
+from dropkit.errors import AuditError, DkError
+from dropkit.sites.untouched import untouched
+from dropkit.sites.watch import Event, Run, arguments_of, watch
+
+Loss = Callable[[Any], Tensor]
+
+
+@dataclass
+class Traced:
+    """What was seen of one run.
+
+    Attributes:
+        run: Events of the forward and, behind them, of the backward; the output is not kept.
+        n_forward: How many of the events are the forward's.
+        drops: Each mask that was applied in the forward.
+        flow: What these reach.
+        outputs: The model's floating tensors by name, detached; the prediction is the first.
+        moments: Of the input of each batch norm: per module, one for each call.
+        modes: Whether each module was in training mode when the run began.
+        loss: What was differentiated; None where no backward was run.
+        why_no_backward: A sentence, where one was asked for and could not be run.
+        gradients: Of the parameters by name, where asked for.
+    """
+
+    run: Run
+    n_forward: int = 0
+    drops: list[Drop] = field(default_factory=list)
+    flow: Flow = field(default_factory=Flow)
+    outputs: dict[str, Tensor] = field(default_factory=dict)
+    moments: dict[nn.Module, list[Moments]] = field(default_factory=dict)
+    modes: dict[nn.Module, bool] = field(default_factory=dict)
+    loss: float | None = None
+    why_no_backward: str | None = None
+    gradients: dict[str, Tensor] = field(default_factory=dict)
+
+    @property
+    def forward_events(self) -> list[Event]:
+        """Those of the forward."""
+        return self.run.events[: self.n_forward]
+
+    @property
+    def backward_events(self) -> list[Event]:
+        """Those of what was computed again in the backward, and of the loss."""
+        return self.run.events[self.n_forward :]
+
+
+def traced(
+    model: nn.Module,
+    batch: Any,
+    *,
+    is_training: bool | None,
+    backward: bool = False,
+    loss: Loss | None = None,
+    seed: int = 0,
+    keep_gradients: bool = False,
+    around: contextlib.AbstractContextManager[object] | None = None,
+) -> Traced:
+    """Run `model` on a copy of `batch`, under `untouched`.
+
+    Args:
+        model: Any module.
+        batch: See `arguments_of`.
+        is_training: The mode; None for the modes that the modules are in.
+        backward: Whether to differentiate too.
+        loss: From what the model returns to a scalar; else its ``.loss``, or the sum of squares
+            of its first floating tensor.
+        seed: Of torch's generators at the beginning of the run.
+        keep_gradients: Whether to keep those of the parameters.
+        around: Entered for the run, inside `untouched`.
+
+    Raises:
+        AuditError: The model or the loss raises.
+        OptionError: `batch` is of another kind.
+    """
+    args, kwargs = arguments_of(batch)
+    args, kwargs = tree_map(_copied, args), tree_map(_copied, kwargs)
+    result = Traced(Run())
+    stack: list[nn.Module] = []
+    found: list[Tracing] = []
+
+    def made(seen: Run, modules: Any) -> Tracing:
+        found.append(Tracing(seen, modules, stack))
+        return found[0]
+
+    def then(seen: Run) -> None:
+        found[0].is_forward = False
+        result.n_forward = len(seen.events)
+        for name, x in named_outputs(seen.output):
+            result.outputs.setdefault(name, x.detach())
+            found[0].reaches_output(name, x)
+        if backward:
+            with torch.enable_grad():
+                _differentiate(model, seen.output, loss, result)
+        if keep_gradients:
+            named = model.named_parameters()
+            result.gradients = {n: p.grad.clone() for n, p in named if p.grad is not None}
+
+    with untouched(model), contextlib.ExitStack() as steps:
+        if is_training is not None:
+            model.train(is_training)
+        result.modes = {module: module.training for module in model.modules()}
+        torch.manual_seed(seed)
+        if around is not None:
+            steps.enter_context(around)
+        steps.enter_context(torch.set_grad_enabled(backward))
+        steps.enter_context(_followed(model, stack, result))
+        mode = {True: " in training mode", False: " in eval mode", None: ""}[is_training]
+        step = f"run on `batch`; its forward{mode}"
+        with _explained("model", step):
+            result.run = watch(model, args or kwargs, draws=made, then=then)
+        result.run.output = None
+    result.drops, result.flow = found[0].drops, found[0].flow
+    return result
+
+
+def _copied(x: Any) -> Any:
+    if isinstance(x, Tensor):
+        return x.detach().clone().requires_grad_(x.requires_grad)
+    return x
+
+
+@contextlib.contextmanager
+def _explained(parameter: str, what: str) -> Iterator[None]:
+    """An error of the model's becomes one sentence."""
+    try:
+        yield
+    except DkError:
+        raise
+    except Exception as error:
+        first = next(iter(str(error).strip().splitlines()), "").rstrip(".")
+        said = f"{type(error).__name__}: {first}" if first else type(error).__name__
+        raise AuditError(
+            f"`{parameter}` must {what} raised {said}. "
+            "The error above has the whole traceback; nothing in the model was changed."
+        ) from error
+
+
+def _differentiate(model: nn.Module, output: Any, loss: Loss | None, result: Traced) -> None:
+    if not any(p.requires_grad for p in model.parameters()):
+        result.why_no_backward = "No parameter of the model asks for a gradient: what differs in a backward was not seen."
+        return
+    with _explained("loss", "take what the model returns; it"):
+        value = _loss_of(output) if loss is None else loss(output)
+    if not isinstance(value, Tensor) or value.numel() != 1:
+        if loss is not None:
+            got = (
+                f"shape {tuple(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
+            )
+            raise AuditError(f"`loss` must return a tensor of one element; got {got}.")
+        result.why_no_backward = (
+            "The model returns no floating tensor, and `loss` was not given: no backward was run."
+        )
+        return
+    if not value.requires_grad:
+        result.why_no_backward = (
+            "No gradient flows to what the model returns: what differs in a backward was not seen."
+        )
+        return
+    with _explained("model", "be differentiable; its backward"):
+        value.backward()
+    result.loss = float(value.detach())
+
+
+def _loss_of(output: Any) -> Tensor | None:
+    own = output.get("loss") if isinstance(output, dict) else getattr(output, "loss", None)
+    if isinstance(own, Tensor) and own.numel() == 1:
+        return own
+    first = next((x for _, x in named_outputs(output) if x.requires_grad), None)
+    if first is None:
+        first = next((x for _, x in named_outputs(output)), None)
+    return None if first is None else first.float().square().sum()
+
+
+@contextlib.contextmanager
+def _followed(model: nn.Module, stack: list[nn.Module], result: Traced) -> Iterator[None]:
+    """Keep `stack`, and look at what batch norms are given."""
+
+    def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
+        stack.append(module)
+        is_norm = isinstance(module, _BatchNorm) and bool(args)
+        if is_norm and isinstance(args[0], Tensor) and args[0].dim() > 1:
+            result.moments.setdefault(module, []).append(Moments.of(args[0]))
+
+    def leave(module: nn.Module, *_: Any) -> None:
+        while stack and stack.pop() is not module:
+            pass
+
+    handles: list[Any] = []
+    try:
+        for module in model.modules():
+            handles.append(module.register_forward_pre_hook(enter))
+            handles.append(module.register_forward_hook(leave, always_call=True))
+        yield
+    finally:
+        for handle in handles:
+            handle.remove()
