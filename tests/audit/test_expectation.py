@@ -3,7 +3,7 @@
 import pytest
 from scipy import stats
 
-from dropkit.auditing.expectation import Interval, keep_interval, mean_interval
+from dropkit.auditing.expectation import Interval, keep_interval
 
 
 def _miss_chance(n: int, keep: float, rate: float) -> float:
@@ -43,15 +43,6 @@ def test_one_more_observation_narrows() -> None:
     """At one share, more elements never widen the interval."""
     widths = [high - low for low, high in (keep_interval(9 * n, 10 * n) for n in range(1, 50))]
     assert sorted(widths, reverse=True) == widths
-
-
-def test_mean_of_a_mask() -> None:
-    """With the scale the mean is 1; without it, 1 - p; with it twice, 1 / (1 - p)."""
-    kept, n = 7_000, 10_000
-    assert [(True, False, False), (False, True, False), (False, False, True)] == [
-        tuple(mean_interval(factor, kept, n).holds(mean) for mean in (1.0, 0.7, 1 / 0.7))
-        for factor in (1 / 0.7, 1.0, 1 / 0.49)
-    ]
 
 
 def test_slack_is_a_share() -> None:

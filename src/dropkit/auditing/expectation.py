@@ -1,4 +1,4 @@
-"""What a mask does to the mean of what it drops, with an interval that holds for certain."""
+"""Where the chance to be kept lies, with an interval that says how often it misses."""
 
 import math
 from typing import NamedTuple
@@ -41,25 +41,6 @@ def keep_interval(n_kept: int, n: int, false_alarm: float = FALSE_ALARM) -> Inte
     share, bound = n_kept / n, math.log(2.0 / false_alarm) / n
     low = _boundary(share, 0.0, bound)
     return Interval(low, _boundary(share, 1.0, bound))
-
-
-def mean_interval(factor: float, n_kept: int, n: int) -> Interval:
-    """Where the mean of ``x * mask * factor`` lies, as a share of `x`.
-
-    In use the share is 1 at a site that drops as it should.
-
-    Args:
-        factor: By which what is kept was multiplied, positive.
-        n_kept: Elements of the mask that were kept.
-        n: All elements of the mask that were drawn independently.
-
-    >>> mean_interval(1 / 0.9, 900, 1000).holds(1.0)
-    True
-    >>> mean_interval(1.0, 900, 1000).holds(1.0)
-    False
-    """
-    low, high = keep_interval(n_kept, n)
-    return Interval(low * factor, high * factor)
 
 
 def _boundary(share: float, far: float, bound: float) -> float:

@@ -1,5 +1,6 @@
 """Which operators the output of each site reaches, and by which path."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 
@@ -40,9 +41,13 @@ class Flow:
     """The edges of one forward.
 
     A place, or *origin*, is a line of code in a module at which a mask is drawn, however often.
+
+    Attributes:
+        factors: How often a tensor was multiplied by each plain number.
     """
 
     def __init__(self) -> None:
+        self.factors: Counter[float] = Counter()
         self._edges: dict[Edge, None] = {}  # in the order they were seen
         self._numbers: dict[Caller, int] = {}
 

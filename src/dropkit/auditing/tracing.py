@@ -136,6 +136,8 @@ class Tracing(Draws):
         self, name: str, args: tuple[Any, ...], inputs: list[Tensor], outputs: list[Tensor]
     ) -> None:
         kind, factor = self._kind(name, args, inputs)
+        if factor is not None:
+            self.flow.factors[factor] += 1
         keys = [key_of(x) for x in inputs]
         came = [self._trails[k] for k in keys if k in self._trails]
         if kind in STOPS:

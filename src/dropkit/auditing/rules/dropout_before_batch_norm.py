@@ -1,0 +1,90 @@
+"""DRP301."""
+
+from collections.abc import Iterator
+
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from dropkit.auditing.finding import Finding
+from dropkit.auditing.flow import Edge
+from dropkit.auditing.observations import Observations, SeenSite
+from dropkit.auditing.rule import Rule
+from dropkit.auditing.variance import Shift, shift_at
+
+#: What lies further away is reported from this ratio on: below it, one mask may be to blame.
+_FAR = 1.25
+_RIGHT_BEHIND = frozenset({"shape"})
+_CLOSE = _RIGHT_BEHIND | {"scale", "relu", "elementwise"}
+
+
+class DropoutBeforeBatchNorm(Rule):
+    """Dropout whose output reaches a batch norm.
+
+    ## Why it matters
+    Dropout makes the variance in training larger than in use, and the batch norm keeps that of
+    training in its running statistics: right behind dropout it is ``(1 + p * mean^2 / variance) /
+    (1 - p)`` times as large.
+
+    ## Instead
+    Move the dropout behind the last batch norm of the block, or lower the rate. As a last resort
+    call ``dropkit.recalibrate_batch_norm(model, loader)`` after training, and compare the loss on
+    held-out data: it does not always fall.
+
+    ## When it is fine
+    The rate is small, or the batch norm keeps no running statistics.
+    """
+
+    code, name, severity, since = "DRP301", "dropout-before-batch-norm", "warning", "0.2"
+    source = "Li et al. 2019, CVPR, arXiv:1801.05134"
+
+    def check(self, seen: Observations) -> Iterator[Finding]:
+        """The first batch norm that each site reaches, where its variance shifts."""
+        for site in seen.sites:
+            edges = seen.edges(site, "batch_norm", without=frozenset({"batch_norm"}))
+            edges.sort(key=lambda edge: not edge.through <= _CLOSE)
+            for edge in edges:
+                finding = self._shifted(seen, site, edge)
+                if finding is not None:
+                    yield finding
+                    break
+
+    def _shifted(self, seen: Observations, site: SeenSite, edge: Edge) -> Finding | None:
+        norm = edge.module
+        if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
+            return None
+        is_close = edge.through <= _CLOSE
+        shift = shift_at(seen, norm, _rate(site) if edge.through <= _RIGHT_BEHIND else None)
+        if shift is None or not (is_close or shift.median >= _FAR):
+            return None
+        if "alpha" in site.kind.lower():
+            return None  # made to keep mean and variance
+        name = seen.name_of(norm)
+        return self.finding(
+            site,
+            f"{'Feeds' if is_close else 'Reaches'} batch norm `{name}`{_at(site)}: the variance "
+            f"there is larger in training than in use by a factor of {shift.told}.",
+            evidence=_evidence(name, shift),
+        )
+
+
+def _rate(site: SeenSite) -> float | None:
+    """The rate of a mask that keeps the mean, for which there is a closed form."""
+    rate = site.rate
+    if rate is None or not 0.0 < rate < 1.0 or not site.drops:
+        return None
+    scale = site.drops[0].scale * site.drops[0].scale_after
+    return rate if abs(scale * (1.0 - rate) - 1.0) < 0.02 else None
+
+
+def _at(site: SeenSite) -> str:
+    return "" if site.rate is None else f" at rate {site.rate:g}"
+
+
+def _evidence(norm: str, shift: Shift) -> dict[str, object]:
+    return {
+        "batch_norm": norm,
+        "ratio": shift.median,
+        "ratio_low": shift.low,
+        "ratio_high": shift.high,
+        "channels": shift.channels,
+        "closed_form": shift.expected,
+    }
