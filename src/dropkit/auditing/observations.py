@@ -9,7 +9,8 @@ from torch import nn
 
 from dropkit.auditing.drops import Drop
 from dropkit.auditing.flow import Edge
-from dropkit.auditing.runs import Loss, Traced, traced
+from dropkit.auditing.runs import Loss, traced
+from dropkit.auditing.traced import Traced
 from dropkit.core.scope import site_name
 from dropkit.sites.configs import ConfigField, config_fields
 from dropkit.sites.find import Places, Site
