@@ -2,12 +2,14 @@
 
 from dropkit.auditing.observations import Observations, SeenSite
 
-#: Functions that take a rate and no mode.
-ATTENTION = frozenset({"scaled_dot_product_attention"})
+
+def is_attention(site: SeenSite) -> bool:
+    """Whether a function or a kernel drops attention probabilities there."""
+    return "attention" in site.kind or "attn" in site.kind
 
 
 def in_training_mode(seen: Observations, site: SeenSite) -> bool:
-    """Whether its module, or the one that calls it, was in training mode in the run in eval mode."""
+    """Whether its module was in training mode when it was called in the run in eval mode."""
     return site.module in seen.evaluation.called_in_training
 
 

@@ -6,7 +6,8 @@ from dropkit.auditing.declared import is_declared
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.observations import Observations
 from dropkit.auditing.rule import Rule
-from dropkit.auditing.stays_on import ATTENTION, in_training_mode, of_a_stranger
+from dropkit.auditing.stays_on import in_training_mode, is_attention, of_a_stranger
+from dropkit.auditing.words import at_rate
 
 
 class DropoutInEval(Rule):
@@ -31,16 +32,15 @@ class DropoutInEval(Rule):
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites of functions that draw in eval, where no mode or owner is to blame."""
         for site in seen.sites:
-            if not site.draws_in_eval or site.kind in ATTENTION:
+            if not site.draws_in_eval or is_attention(site):
                 continue
             if is_declared(seen, site.module) or in_training_mode(seen, site):
                 continue
             if of_a_stranger(seen, site):
                 continue
-            rate = "" if site.rate is None else f" at rate {site.rate:g}"
             elements = sum(event.elements for event in site.in_eval)
             yield self.finding(
                 site,
-                f"{site.kind} draws masks for {elements:,} elements{rate} in eval mode.",
+                f"{site.kind} draws masks for {elements:,} elements{at_rate(site.rate)} in eval mode.",
                 evidence={"rate": site.rate, "elements": elements, "calls": len(site.in_eval)},
             )
