@@ -27,7 +27,8 @@ class Drop:
         made_by: Kind of the operator that made the input; see `operations`.
         scale_before: Factor of a plain number by which the model multiplied just before; 1 for none.
         scale_after: Likewise just behind.
-        has_grad: Whether a gradient could flow through the output.
+        has_grad: Whether a gradient flows to anything that came in.
+        in_no_grad: Whether gradients were switched off.
     """
 
     event: Event
@@ -39,6 +40,7 @@ class Drop:
     scale_before: float = 1.0
     scale_after: float = 1.0
     has_grad: bool = False
+    in_no_grad: bool = False
 
     @property
     def scale(self) -> float:

@@ -9,7 +9,8 @@ from torch import nn
 
 from dropkit.auditing.drops import Drop
 from dropkit.auditing.flow import Edge
-from dropkit.auditing.runs import Loss, Traced, traced
+from dropkit.auditing.runs import Loss, traced
+from dropkit.auditing.traced import Traced
 from dropkit.core.scope import site_name
 from dropkit.sites.configs import ConfigField, config_fields
 from dropkit.sites.find import Places, Site
@@ -92,10 +93,10 @@ class Observations:
         self.model, self.batch, self.loss = model, batch, loss
         self.names = {module: site_name(path) for path, module in model.named_modules()}
         self.sources = find_sources(model)
-        self._labels = Labels(model)
-        with marked(self.sources) as self._marks:
+        with marked(self.sources) as marks:
             self.evaluation = traced(model, batch, is_training=False)
             self.training = traced(model, batch, is_training=True, backward=True, loss=loss)
+        self._places = Places(Labels(model), self.sources, marks)
         self.sites = tuple(self._sites())
 
     @cached_property
@@ -108,7 +109,8 @@ class Observations:
     @cached_property
     def as_given(self) -> Traced:
         """A forward in the modes that the modules were in when the audit began."""
-        return traced(self.model, self.batch, is_training=None)
+        with marked(self.sources):
+            return traced(self.model, self.batch, is_training=None)
 
     def again(
         self,
@@ -126,16 +128,23 @@ class Observations:
             backward: Whether to differentiate too.
             around: A context for the run.
         """
-        return traced(
-            self.model,
-            self.batch,
-            is_training=is_training,
-            backward=backward,
-            loss=self.loss,
-            seed=seed,
-            keep_gradients=backward,
-            around=around,
-        )
+        with marked(self.sources):
+            return traced(
+                self.model,
+                self.batch,
+                is_training=is_training,
+                backward=backward,
+                loss=self.loss,
+                seed=seed,
+                keep_gradients=backward,
+                around=around,
+            )
+
+    def drawn_in(self, run: Traced) -> set[str]:
+        """Names of the sites that drew a mask in the forward of a run."""
+        by_site = _by_site(self._places, run.forward_events)
+        drew = {name for name, events in by_site.items() if any(e.n_draws for e in events)}
+        return {site.name for site in self.sites if site.name in drew and site.rate != 0.0}
 
     @cached_property
     def fields(self) -> Sequence[ConfigField]:
@@ -176,7 +185,7 @@ class Observations:
         return list(self.training.flow.edges(kind, origins=site.origins, **which))
 
     def _sites(self) -> list[SeenSite]:
-        places = Places(self._labels, self.sources, self._marks)
+        places = self._places
         events = {
             "in_training": _by_site(places, self.training.forward_events),
             "in_eval": _by_site(places, self.evaluation.forward_events),

@@ -2,62 +2,21 @@
 
 import contextlib
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils._pytree import tree_map
 
-from dropkit.auditing.drops import Drop, Moments
-from dropkit.auditing.flow import Flow
+from dropkit.auditing.hooks import followed, strangers
 from dropkit.auditing.outputs import named_outputs
+from dropkit.auditing.traced import Traced
 from dropkit.auditing.tracing import Tracing
 from dropkit.errors import AuditError, DkError
 from dropkit.sites.untouched import untouched
-from dropkit.sites.watch import Event, Run, arguments_of, watch
+from dropkit.sites.watch import Run, arguments_of, watch
 
 Loss = Callable[[Any], Tensor]
-
-
-@dataclass
-class Traced:
-    """What was seen of one run.
-
-    Attributes:
-        run: Events of the forward and, behind them, of the backward; the output is not kept.
-        n_forward: How many of the events are the forward's.
-        drops: Each mask that was applied in the forward.
-        flow: What these reach.
-        outputs: The model's floating tensors by name, detached; the prediction is the first.
-        moments: Of the input of each batch norm: per module, one for each call.
-        modes: Whether each module was in training mode when the run began.
-        loss: What was differentiated; None where no backward was run.
-        why_no_backward: A sentence, where one was asked for and could not be run.
-        gradients: Of the parameters by name, where asked for.
-    """
-
-    run: Run
-    n_forward: int = 0
-    drops: list[Drop] = field(default_factory=list)
-    flow: Flow = field(default_factory=Flow)
-    outputs: dict[str, Tensor] = field(default_factory=dict)
-    moments: dict[nn.Module, list[Moments]] = field(default_factory=dict)
-    modes: dict[nn.Module, bool] = field(default_factory=dict)
-    loss: float | None = None
-    why_no_backward: str | None = None
-    gradients: dict[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def forward_events(self) -> list[Event]:
-        """Those of the forward."""
-        return self.run.events[: self.n_forward]
-
-    @property
-    def backward_events(self) -> list[Event]:
-        """Those of what was computed again in the backward, and of the loss."""
-        return self.run.events[self.n_forward :]
 
 
 def traced(
@@ -119,7 +78,8 @@ def traced(
         if around is not None:
             steps.enter_context(around)
         steps.enter_context(torch.set_grad_enabled(backward))
-        steps.enter_context(_followed(model, stack, result))
+        steps.enter_context(followed(model, stack, result))
+        steps.enter_context(strangers(model, result))
         mode = {True: " in training mode", False: " in eval mode", None: ""}[is_training]
         step = f"run on `batch`; its forward{mode}"
         with _explained("model", step):
@@ -185,28 +145,3 @@ def _loss_of(output: Any) -> Tensor | None:
     if first is None:
         first = next((x for _, x in named_outputs(output)), None)
     return None if first is None else first.float().square().sum()
-
-
-@contextlib.contextmanager
-def _followed(model: nn.Module, stack: list[nn.Module], result: Traced) -> Iterator[None]:
-    """Keep `stack`, and look at what batch norms are given."""
-
-    def enter(module: nn.Module, args: tuple[Any, ...]) -> None:
-        stack.append(module)
-        is_norm = isinstance(module, _BatchNorm) and bool(args)
-        if is_norm and isinstance(args[0], Tensor) and args[0].dim() > 1:
-            result.moments.setdefault(module, []).append(Moments.of(args[0]))
-
-    def leave(module: nn.Module, *_: Any) -> None:
-        while stack and stack.pop() is not module:
-            pass
-
-    handles: list[Any] = []
-    try:
-        for module in model.modules():
-            handles.append(module.register_forward_pre_hook(enter))
-            handles.append(module.register_forward_hook(leave, always_call=True))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()

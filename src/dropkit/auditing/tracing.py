@@ -3,6 +3,7 @@
 from collections.abc import Container, Iterator, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.multiprocessing.reductions import StorageWeakRef
 
@@ -75,14 +76,15 @@ class Tracing(Draws):
         """An operator that draws: it makes a mask, or drops in one."""
         if not outputs:
             return True  # a single decision, read off as a number
-        is_attention = kind_of(name) in ("attention", "recurrent")
-        if name in _DROP_IN_ONE or is_attention:
-            x = None if is_attention else inputs[0]
-            self._dropped(event, x, outputs[0], inputs)
-        elif operator.name().startswith("dropkit::") and name not in ("words", "draw"):
+        if name in _DROP_IN_ONE:
+            self._dropped(event, inputs[0], outputs[0], inputs)
+        elif kind_of(name) in ("attention", "recurrent"):
+            self._dropped(event, None, outputs[0], inputs)
+        elif not operator.name().startswith("aten::") and name != "words":
             floats = [x for x in inputs if x.is_floating_point()]
             x = next((x for x in floats if x.shape == outputs[0].shape), None)
-            self._dropped(event, x, outputs[0], inputs)
+            is_attention = "attention" in name or "attn" in name
+            self._dropped(event, None if is_attention else x, outputs[0], inputs)
         else:
             for y in outputs:
                 self._keep(y, self._masks, event)
@@ -117,6 +119,7 @@ class Tracing(Draws):
         for trails in came:
             self._meets(trails, "dropout", to=origin)
         drop = Drop(event, origin, tuple(y.shape), None, None, has_grad=_has_grad(inputs))
+        drop.in_no_grad = not torch.is_grad_enabled()
         if x is not None:
             drop.made_by = self._made_by.get(key_of(x), "other")
             drop.scale_before = self._factors.get(key_of(x), 1.0)

@@ -6,6 +6,7 @@ from dropkit.auditing.rules.dropout_after_dropout import DropoutAfterDropout
 from dropkit.auditing.rules.dropout_before_batch_norm import DropoutBeforeBatchNorm
 from dropkit.auditing.rules.dropout_before_max_pool import DropoutBeforeMaxPool
 from dropkit.auditing.rules.dropout_before_softmax import DropoutBeforeSoftmax
+from dropkit.auditing.rules.dropout_in_eval import DropoutInEval
 from dropkit.auditing.rules.dropout_on_output import DropoutOnOutput
 from dropkit.auditing.rules.element_dropout_on_feature_maps import ElementDropoutOnFeatureMaps
 from dropkit.auditing.rules.mask_scaled_twice import MaskScaledTwice
@@ -15,6 +16,7 @@ from dropkit.auditing.rules.unscaled_mask import UnscaledMask
 
 #: Sorted by code.
 RULES: tuple[type[Rule], ...] = (
+    DropoutInEval,
     DropoutBeforeBatchNorm,
     DropoutAfterDropout,
     DropoutOnOutput,
