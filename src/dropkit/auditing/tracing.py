@@ -15,7 +15,7 @@ from dropkit.sites.watch import Draws, Event, Run
 #: Edges to operators of these kinds are noted.
 STOPS = frozenset(
     {"batch_norm", "norm", "linear", "softmax", "max_pool", "argmax", "attention", "recurrent"}
-    | {"loss", "reduce", "dropout"}
+    | {"loss", "reduce", "dropout", "pool"}
 )
 _DROP_IN_ONE = {"native_dropout", "_fused_dropout"}
 #: So many tensors that one place drops are measured.

@@ -52,10 +52,13 @@ class Shift:
     @property
     def told(self) -> str:
         """The numbers for people."""
-        spread = "" if self.channels == 1 else f", channels from {self.low:.3g} to {self.high:.3g}"
         channels = "1 channel" if self.channels == 1 else f"{self.channels} channels"
-        text = f"{self.median:.3g} on this batch ({channels} of {self.count:,} elements{spread})"
-        return text if self.expected is None else f"{text}, {self.expected:.3g} by the closed form"
+        facts = [f"{channels} of {self.count:,} elements on this batch"]
+        if self.channels > 1:
+            facts.append(f"from {self.low:.3g} to {self.high:.3g}")
+        if self.expected is not None:
+            facts.append(f"{self.expected:.3g} by the closed form")
+        return f"{self.median:.3g} times as large in training as in use ({', '.join(facts)})"
 
 
 def shift_at(seen: Observations, norm: nn.Module, p: float | None) -> Shift | None:

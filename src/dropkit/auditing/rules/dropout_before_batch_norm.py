@@ -12,8 +12,8 @@ from dropkit.auditing.variance import Shift, shift_at
 
 #: What lies further away is reported from this ratio on: below it, one mask may be to blame.
 _FAR = 1.25
-_RIGHT_BEHIND = frozenset({"shape"})
-_CLOSE = _RIGHT_BEHIND | {"scale", "relu", "elementwise"}
+_RIGHT_BEHIND = frozenset({"shape", "scale"})
+_CLOSE = _RIGHT_BEHIND | {"relu", "elementwise"}
 
 
 class DropoutBeforeBatchNorm(Rule):
@@ -53,15 +53,15 @@ class DropoutBeforeBatchNorm(Rule):
             return None
         is_close = edge.through <= _CLOSE
         shift = shift_at(seen, norm, _rate(site) if edge.through <= _RIGHT_BEHIND else None)
-        if shift is None or not (is_close or shift.median >= _FAR):
+        if shift is None or "alpha" in site.kind.lower():  # made to keep mean and variance
             return None
-        if "alpha" in site.kind.lower():
-            return None  # made to keep mean and variance
+        if shift.expected is None and shift.median <= (1.0 if is_close else _FAR):
+            return None
         name = seen.name_of(norm)
         return self.finding(
             site,
             f"{'Feeds' if is_close else 'Reaches'} batch norm `{name}`{_at(site)}: the variance "
-            f"there is larger in training than in use by a factor of {shift.told}.",
+            f"there is {shift.told}.",
             evidence=_evidence(name, shift),
         )
 

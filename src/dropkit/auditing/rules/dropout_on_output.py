@@ -33,18 +33,19 @@ class DropoutOnOutput(Rule):
         """Sites between the last linear layer and an output that is no feature of the input."""
         shapes = [x.shape for x in tree_leaves(seen.batch) if isinstance(x, Tensor)]
         for site in seen.sites:
-            if not any(drop.made_by == "linear" for drop in site.drops):
+            drop = next((one for one in site.drops if one.made_by == "linear"), None)
+            if drop is None or drop.x is None or drop.y is None:
                 continue
+            lost = float((drop.y == 0).double().mean())
             for edge in seen.edges(site, "output", only=_NOTHING_LEARNED):
                 output = seen.training.outputs.get(edge.name)
                 if output is None or output.shape in shapes:
                     continue
                 name = f"output `{edge.name}`" if edge.name else "output"
-                zeros = float((output == 0).double().mean())
                 yield self.finding(
                     site,
                     f"Drops the model's {name} of shape {tuple(output.shape)}, behind its last "
-                    f"linear layer: {zeros:.0%} of it are zero in training.",
-                    evidence={"output": edge.name, "shape": list(output.shape), "zeros": zeros},
+                    f"linear layer: {lost:.0%} of it was lost in training.",
+                    evidence={"output": edge.name, "shape": list(output.shape), "lost": lost},
                 )
                 break
