@@ -19,8 +19,9 @@ class Large(nn.Module):
         """``(batch, 16)`` to ``(batch, 4)``."""
         x = self.inner(x).tanh()
         sizes = x / x.abs().max()
-        x = (sizes * (sizes.abs() == 1) if self.only_one else sizes) * 50_000
-        x = x.to(self.dtype)
+        if self.only_one:
+            sizes = torch.where(sizes.abs() < 1, sizes / 1000, sizes)
+        x = (sizes * 50_000).to(self.dtype)
         return self.head(self.drop(x).clamp(-1e4, 1e4).float())
 
 
