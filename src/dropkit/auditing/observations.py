@@ -172,6 +172,11 @@ class Observations:
             found.setdefault(name, []).insert(0, module)
         return found
 
+    @property
+    def acting(self) -> list[SeenSite]:
+        """The sites that draw masks in training mode."""
+        return [site for site in self.sites if site.draws_in_training]
+
     def site_of(self, origin: int) -> SeenSite | None:
         """The site of a place in the flow of the run in training mode."""
         return self._by_origin.get(origin)

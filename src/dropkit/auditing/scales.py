@@ -94,7 +94,7 @@ def biased_sites(seen: Observations) -> Iterator[Biased]:
     """
     training, use = seen.training.flow.factors, seen.evaluation.flow.factors
     only_training, only_use = set(training - use), set(use - training)
-    for site in seen.sites:
+    for site in seen.acting:
         if _is_made_up_for(seen, site):
             continue
         for drop in site.drops:
@@ -139,6 +139,14 @@ def is_by_hand(drop: Drop) -> bool:
     return function in UNIFORM or function.startswith("bernoulli")
 
 
+def drops_by_element(drop: Drop | None) -> bool:
+    """Whether each element of what went in was kept or dropped by a decision of its own."""
+    if drop is None or drop.x is None:
+        return False
+    scaling = scaling_of(drop)
+    return scaling is not None and scaling.n == int((drop.x != 0).sum())
+
+
 def _biased(
     drop: Drop, only_training: set[float], only_use: set[float], in_use: set[float]
 ) -> Scaling | None:
@@ -162,9 +170,14 @@ def _biased(
 
 
 def _is_made_up_for(seen: Observations, site: SeenSite) -> bool:
-    """Whether what follows makes any factor the same: a norm, or a sum to divide by."""
+    """Whether what follows makes any factor the same, or may have a factor of its own.
+
+    The first is a norm, or a sum to divide by; the second another mask.
+    """
     behind = frozenset({"shape", "scale"})
     if seen.edges(site, "norm", only=behind):
+        return True
+    if any("scale" in edge.through for edge in seen.edges(site, "dropout", only=behind)):
         return True
     return any(edge.name == "sum" for edge in seen.edges(site, "reduce", only=behind))
 

@@ -36,6 +36,21 @@ class ByHand(nn.Module):
         return x * mask / 0.7
 
 
+class Branch(nn.Module):
+    """Dropout in front of a mask by the row, which is scaled before it is applied."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The same shape."""
+        y = self.drop(x)
+        if self.training:
+            y = y.div(0.9) * (torch.rand(len(x), 1) < 0.9)
+        return x + y
+
+
 class Both(nn.Module):
     """A factor that eval has too: 2 is no scale of the rate's."""
 
@@ -61,6 +76,7 @@ BAD = [
 ]
 GOOD = [
     Case("once", lambda: net(Twice(0.5, "nowhere")), VECTORS),
+    Case("a scale that is another mask's", lambda: net(Branch()), VECTORS),
     Case("a factor of both modes", lambda: net(Both()), VECTORS),
     Case("scaled embeddings", lambda: net(Both(), nn.Linear(64, 64), nn.Dropout(0.5)), VECTORS),
 ]

@@ -7,6 +7,7 @@ from dropkit.auditing.rules.dropout_before_batch_norm import DropoutBeforeBatchN
 from dropkit.auditing.rules.dropout_before_max_pool import DropoutBeforeMaxPool
 from dropkit.auditing.rules.dropout_before_softmax import DropoutBeforeSoftmax
 from dropkit.auditing.rules.dropout_in_eval import DropoutInEval
+from dropkit.auditing.rules.dropout_of_infinity import DropoutOfInfinity
 from dropkit.auditing.rules.dropout_on_output import DropoutOnOutput
 from dropkit.auditing.rules.element_dropout_on_feature_maps import ElementDropoutOnFeatureMaps
 from dropkit.auditing.rules.mask_scaled_twice import MaskScaledTwice
@@ -28,4 +29,5 @@ RULES: tuple[type[Rule], ...] = (
     MaskShiftsMean,
     ScaleOverflows,
     AttentionWeightsAfterDropout,
+    DropoutOfInfinity,
 )

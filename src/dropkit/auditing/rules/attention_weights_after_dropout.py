@@ -31,7 +31,7 @@ class AttentionWeightsAfterDropout(Rule):
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Dropped outputs of a softmax that reach an output of the model as they are."""
-        for site in seen.sites:
+        for site in seen.acting:
             if not any(drop.made_by == "softmax" for drop in site.drops):
                 continue
             for edge in seen.edges(site, "output", only=_ON_THE_WAY):

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 
-from dropkit.auditing.drops import Drop
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.observations import Observations, SeenSite
 from dropkit.auditing.rule import Rule
-from dropkit.auditing.scales import scaling_of
+from dropkit.auditing.scales import drops_by_element
 
 _SAME_ELEMENTS = frozenset({"shape", "scale", "relu"})
 
@@ -30,7 +29,7 @@ class DropoutAfterDropout(Rule):
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Pairs of sites that drop single elements of one tensor, with nothing learned between."""
-        for site in seen.sites:
+        for site in seen.acting:
             found = set()
             for edge in seen.edges(site, "dropout", only=_SAME_ELEMENTS):
                 other = seen.site_of(edge.to)
@@ -52,11 +51,4 @@ class DropoutAfterDropout(Rule):
 
 def _drop_alike(site: SeenSite, other: SeenSite) -> bool:
     """Whether both decide on each element of its own, of what went in and came out."""
-    return all(one.drops and all(map(_is_by_element, one.drops[:1])) for one in (site, other))
-
-
-def _is_by_element(drop: Drop) -> bool:
-    if drop.x is None:
-        return False
-    scaling = scaling_of(drop)
-    return scaling is not None and scaling.n == int((drop.x != 0).sum())
+    return all(one.drops and drops_by_element(one.drops[0]) for one in (site, other))

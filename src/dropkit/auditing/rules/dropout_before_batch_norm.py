@@ -14,6 +14,10 @@ from dropkit.auditing.variance import Shift, shift_at
 _FAR = 1.25
 _RIGHT_BEHIND = frozenset({"shape", "scale"})
 _CLOSE = _RIGHT_BEHIND | {"relu", "elementwise"}
+#: Beside what else is added, or pooled, most of the variance may not be dropout's.
+_IN_LINE = _CLOSE | {"linear", "dropout"}
+#: What sets the variance anew, for each example.
+_RESET = frozenset({"batch_norm", "norm", "softmax", "attention", "recurrent"})
 
 
 class DropoutBeforeBatchNorm(Rule):
@@ -37,20 +41,22 @@ class DropoutBeforeBatchNorm(Rule):
     source = "Li et al. 2019, CVPR, arXiv:1801.05134"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
-        """The first batch norm that each site reaches, where its variance shifts."""
-        for site in seen.sites:
-            edges = seen.edges(site, "batch_norm", without=frozenset({"batch_norm"}))
-            edges.sort(key=lambda edge: not edge.through <= _CLOSE)
-            for edge in edges:
-                finding = self._shifted(seen, site, edge)
-                if finding is not None:
-                    yield finding
-                    break
+        """Batch norms whose variance shifts, at the site that reaches them by the shortest way."""
+        reaching: dict[_BatchNorm, list[tuple[SeenSite, Edge]]] = {}
+        for site in seen.acting:
+            for edge in seen.edges(site, "batch_norm", without=_RESET):
+                norm = edge.module
+                if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+                    reaching.setdefault(norm, []).append((site, edge))
+        for norm, pairs in reaching.items():
+            finding = self._shifted(seen, norm, pairs)
+            if finding is not None:
+                yield finding
 
-    def _shifted(self, seen: Observations, site: SeenSite, edge: Edge) -> Finding | None:
-        norm = edge.module
-        if not isinstance(norm, _BatchNorm) or norm.running_mean is None:
-            return None
+    def _shifted(
+        self, seen: Observations, norm: _BatchNorm, pairs: list[tuple[SeenSite, Edge]]
+    ) -> Finding | None:
+        site, edge = min(reversed(pairs), key=lambda pair: len(pair[1].through))
         is_close = edge.through <= _CLOSE
         shift = shift_at(seen, norm, _rate(site) if edge.through <= _RIGHT_BEHIND else None)
         if shift is None or "alpha" in site.kind.lower():  # made to keep mean and variance
@@ -58,11 +64,14 @@ class DropoutBeforeBatchNorm(Rule):
         if shift.expected is None and shift.median <= (1.0 if is_close else _FAR):
             return None
         name = seen.name_of(norm)
+        others = sorted({other.name for other, _ in pairs} - {site.name})
+        beside = f" with {len(others)} other site{'s' * (len(others) > 1)}" if others else ""
         return self.finding(
             site,
-            f"{'Feeds' if is_close else 'Reaches'} batch norm `{name}`{_at(site)}: the variance "
-            f"there is {shift.told}.",
-            evidence=_evidence(name, shift),
+            f"{'Feeds' if is_close else 'Reaches'} batch norm `{name}`{_at(site)}{beside}: the "
+            f"variance there is {shift.told}.",
+            evidence=_evidence(name, shift) | {"other_sites": others},
+            severity=None if edge.through <= _IN_LINE else "info",
         )
 
 

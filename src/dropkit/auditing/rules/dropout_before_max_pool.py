@@ -10,7 +10,7 @@ from dropkit.auditing.drops import Drop
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.observations import Observations
 from dropkit.auditing.rule import Rule
-from dropkit.auditing.scales import scaling_of
+from dropkit.auditing.scales import drops_by_element
 
 _DIRECTLY = frozenset({"shape", "scale", "relu"})
 
@@ -35,17 +35,14 @@ class DropoutBeforeMaxPool(Rule):
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites that feed a max-pool directly, and decide within its windows."""
-        for site in seen.sites:
+        for site in seen.acting:
             drop = next((one for one in site.drops if one.x is not None), None)
-            scaling = None if drop is None else scaling_of(drop)
-            if drop is None or drop.x is None or scaling is None:
-                continue
-            if scaling.n != int((drop.x != 0).sum()):
+            if drop is None or not drops_by_element(drop):
                 continue
             for edge in seen.edges(site, "max_pool", only=_DIRECTLY):
                 pool = edge.module
                 pooled = _pooled_means(drop, pool)
-                name, said, evidence = "a max-pool", "", {"scale": scaling.factor}
+                name, said, evidence = "a max-pool", "", {"rate": site.rate}
                 if pool is not None and pooled is not None:
                     name = f"max-pool `{seen.name_of(pool)}`"
                     said = f": the mean behind it is {pooled[0]:.3g} in training, {pooled[1]:.3g} in use"

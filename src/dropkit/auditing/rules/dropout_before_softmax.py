@@ -31,7 +31,7 @@ class DropoutBeforeSoftmax(Rule):
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites whose zeros reach a softmax with nothing learned between."""
-        for site in seen.sites:
+        for site in seen.acting:
             drop = next((one for one in site.drops if one.x is not None), None)
             if drop is None or scaling_of(drop) is None:
                 continue

@@ -32,7 +32,7 @@ class DropoutOnOutput(Rule):
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites between the last linear layer and an output that is no feature of the input."""
         shapes = [x.shape for x in tree_leaves(seen.batch) if isinstance(x, Tensor)]
-        for site in seen.sites:
+        for site in seen.acting:
             drop = next((one for one in site.drops if one.made_by == "linear"), None)
             if drop is None or drop.x is None or drop.y is None:
                 continue

@@ -13,7 +13,7 @@ from dropkit.auditing.flow import Edge
 from dropkit.auditing.observations import Observations, SeenSite
 from dropkit.auditing.operations import DIRECT
 from dropkit.auditing.rule import Rule
-from dropkit.auditing.scales import scaling_of
+from dropkit.auditing.scales import drops_by_element
 
 #: Neighbours say the same from this correlation on: each tells half of the other's variance.
 _SAME = 0.7
@@ -41,12 +41,11 @@ class ElementDropoutOnFeatureMaps(Rule):
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites in front of what takes feature maps, that drop by the element."""
-        for site in seen.sites:
+        for site in seen.acting:
             drop = next((one for one in site.drops if one.x is not None), None)
             if drop is None or drop.x is None or drop.x.dim() not in (4, 5):
                 continue
-            scaling = scaling_of(drop)
-            if scaling is None or scaling.n != int((drop.x != 0).sum()):
+            if not drops_by_element(drop):
                 continue
             reached = _map_taker(seen, site)
             correlation = neighbour_correlation(drop.x)

@@ -28,7 +28,7 @@ class ScaleOverflows(Rule):
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites whose input is finite, and whose output is not or would not be under another mask."""
-        for site in seen.sites:
+        for site in seen.acting:
             for drop in site.drops:
                 x, y = drop.x, drop.y
                 if x is None or y is None or not x.is_floating_point() or not x.numel():
