@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 import dropkit
+from dropkit.auditing.variance import closed_form
 from dropkit.errors import OptionError
 
 
@@ -56,7 +57,7 @@ def test_shift_is_the_closed_form(p: float, false_alarm: float) -> None:
     """
     x = _inputs(40_000)
     mean, variance = x.mean(0), x.var(0, unbiased=False)
-    predicted = variance * (1 + p * mean**2 / variance) / (1 - p)
+    predicted = variance * closed_form(p, mean, variance)
     measured = _net(p).train()[0](x)
     spread = (_bound(x**2, p, false_alarm) + 2 * mean.abs() * _bound(x, p, false_alarm)) * 1.01
     off = (measured.var(0, unbiased=False) - predicted).abs()
