@@ -105,7 +105,7 @@ def _least(paths: set[int]) -> tuple[int, ...]:
     if len(paths) == 1:
         return tuple(paths)
     kept: list[int] = []
-    for path in sorted(paths, key=int.bit_count):
+    for path in sorted(paths, key=lambda path: (path.bit_count(), path)):
         if not any(other & path == other for other in kept):
             kept.append(path)
     return tuple(kept[:4])

@@ -12,6 +12,7 @@ from torch.nn.modules.module import register_module_forward_pre_hook
 from dropkit.auditing.drops import Moments
 from dropkit.auditing.traced import Stranger, Traced
 from dropkit.sites.caller import find_caller
+from dropkit.sites.watch import hookable
 
 
 @contextlib.contextmanager
@@ -33,7 +34,7 @@ def followed(model: nn.Module, stack: list[nn.Module], result: Traced) -> Iterat
 
     handles: list[Any] = []
     try:
-        for module in model.modules():
+        for module in hookable(model):
             handles.append(module.register_forward_pre_hook(enter))
             handles.append(module.register_forward_hook(leave, always_call=True))
         yield

@@ -12,7 +12,9 @@ def not_seen(seen: Observations) -> Iterator[str]:
     """Sentences for people, one for each thing."""
     if not any(site.draws_in_training or site.draws_in_eval for site in seen.sites):
         kept = len(seen.sites)
-        what = f"its {kept} rates are 0 or unused" if kept else "there is nothing to look at"
+        what = (
+            f"all of its rates ({kept}) are 0 or unused" if kept else "there is nothing to look at"
+        )
         yield f"The model has no dropout that acts: {what}."
     if seen.training.why_no_backward is not None:
         yield seen.training.why_no_backward
@@ -20,8 +22,8 @@ def not_seen(seen: Observations) -> Iterator[str]:
     if quantized:
         yield (
             f"The model is quantized (`{quantized[0] or type(seen.model).__name__}`, "
-            f"{len(quantized)} modules in all): what dropout does to what these compute was seen "
-            "in low precision only."
+            f"{len(quantized)} in all): what such layers do with what is dropped was seen in low "
+            "precision only."
         )
     scripted = [n for n, m in seen.model.named_modules() if isinstance(m, torch.jit.ScriptModule)]
     if scripted:

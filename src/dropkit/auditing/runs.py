@@ -1,9 +1,11 @@
 """Runs of a model that are watched, and that leave no trace in it."""
 
 import contextlib
+import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_map
@@ -74,7 +76,7 @@ def traced(
         if is_training is not None:
             model.train(is_training)
         result.modes = {module: module.training for module in model.modules()}
-        torch.manual_seed(seed)
+        _seed(model, seed)
         if around is not None:
             steps.enter_context(around)
         steps.enter_context(torch.set_grad_enabled(backward))
@@ -87,6 +89,15 @@ def traced(
         result.run.output = None
     result.drops, result.flow = found[0].drops, found[0].flow
     return result
+
+
+def _seed(model: nn.Module, seed: int) -> None:
+    """Only what `untouched` puts back: ``torch.manual_seed`` would reach devices of others."""
+    random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002 - models draw from it
+    torch.default_generator.manual_seed(seed)
+    for device in {p.device for p in model.parameters() if p.device.type == "cuda"}:
+        torch.cuda.default_generators[device.index].manual_seed(seed)
 
 
 def _copied(x: Any) -> Any:

@@ -201,12 +201,17 @@ class Draws(TorchDispatchMode):
         return None
 
 
+def hookable(model: nn.Module) -> list[nn.Module]:
+    """The modules that take hooks: those of TorchScript do not."""
+    return [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
+
+
 @contextlib.contextmanager
 def _counted_calls(model: nn.Module, seen: Run) -> Iterator[None]:
     def count(module: nn.Module, *_: Any) -> None:
         seen.n_calls[module] = seen.n_calls.get(module, 0) + 1
 
-    handles = [module.register_forward_pre_hook(count) for module in model.modules()]
+    handles = [module.register_forward_pre_hook(count) for module in hookable(model)]
     try:
         yield
     finally:

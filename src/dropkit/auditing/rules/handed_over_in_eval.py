@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.observations import Observations
 from dropkit.auditing.rule import Rule
+from dropkit.auditing.words import counted
 
 
 class HandedOverInEval(Rule):
@@ -31,8 +32,8 @@ class HandedOverInEval(Rule):
             return
         yield self.finding(
             "",
-            f"The model is in eval mode: {len(sites)} sites that drop in training are off until "
-            "`train()` is called.",
+            "The model is in eval mode: until `train()` is called, "
+            f"{counted(len(sites), 'site is', 'sites are')} off.",
             evidence={"sites": len(sites)},
             proved=False,
         )

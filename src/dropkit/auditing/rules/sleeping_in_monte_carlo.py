@@ -8,6 +8,7 @@ from dropkit.auditing.finding import Finding
 from dropkit.auditing.handed_over import is_half_awake, only_dropout_is_awake
 from dropkit.auditing.observations import Observations, SeenSite
 from dropkit.auditing.rule import Rule
+from dropkit.auditing.words import counted
 
 
 class SleepingInMonteCarlo(Rule):
@@ -40,8 +41,8 @@ class SleepingInMonteCarlo(Rule):
             if site.draws_in_training and site.name not in awake:
                 yield self.finding(
                     site,
-                    f"{site.kind} draws nothing though the model's {len(plain)} dropout modules "
-                    f"are in training mode: {_owner(seen, site)} is in eval.",
+                    f"{site.kind} draws nothing: {_owner(seen, site)} is in eval, while "
+                    f"{counted(len(plain), 'nn.Dropout is', 'nn.Dropout are')} in training mode.",
                     evidence={"rate": site.rate, "awake": len(awake), "modules": len(plain)},
                 )
 
