@@ -1,9 +1,13 @@
 """Dropout for PyTorch that people can trust."""
 
 from dropkit import errors, functional, nn
+from dropkit.auditing.audit import Audit, audit
+from dropkit.auditing.finding import Finding
+from dropkit.auditing.recalibration import recalibrate_batch_norm
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
+from dropkit.nn.schedules import Schedule
 from dropkit.sites.accelerate import accelerate
 from dropkit.sites.awaken import awaken
 from dropkit.sites.find import Site, find_sites
@@ -12,8 +16,12 @@ from dropkit.sites.silence import silence
 
 __all__ = [
     "Address",
+    "Audit",
+    "Finding",
+    "Schedule",
     "Site",
     "accelerate",
+    "audit",
     "awaken",
     "effective_rate",
     "errors",
@@ -21,6 +29,7 @@ __all__ = [
     "functional",
     "masks_at",
     "nn",
+    "recalibrate_batch_norm",
     "set_rates",
     "silence",
 ]

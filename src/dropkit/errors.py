@@ -6,6 +6,7 @@ the builtin that a caller would catch.
 
 __all__ = [
     "AddressError",
+    "AuditError",
     "CoreError",
     "CoreWarning",
     "DataError",
@@ -50,6 +51,10 @@ class SiteError(DkError, LookupError):
 
 class DataError(DkError, ValueError):
     """A data file that cannot be read as the data it should be."""
+
+
+class AuditError(DkError, RuntimeError):
+    """A model that cannot be run, so that nothing can be said of it."""
 
 
 class CoreError(DkError, RuntimeError):
