@@ -38,8 +38,9 @@ static void drop_run(const struct job *job, size_t at, size_t n, uint64_t first)
     }
 }
 
-static void drop_rows(void *context, size_t begin, size_t end) {
+static void drop_rows(void *context, int worker, size_t begin, size_t end) {
     const struct job *job = context;
+    (void)worker;
     size_t column = begin % job->inner;
     for (size_t row = begin / job->inner; begin < end; row++, column = 0) {
         size_t left = job->inner - column;

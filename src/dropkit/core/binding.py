@@ -3,7 +3,7 @@
 import ctypes
 import os
 import sys
-from ctypes import c_char_p, c_double, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import POINTER, c_char_p, c_double, c_int, c_size_t, c_uint32, c_uint64, c_void_p
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,10 @@ from torch import Tensor
 
 import dropkit.core
 from dropkit.core.place import Place, TileMask
+from dropkit.core.structures import Attention
 from dropkit.errors import CoreError
 
-ABI = 3
+ABI = 4
 ISA_VARIABLE = "DROPKIT_ISA"
 #: The name under which DROPKIT_ISA asks for the slow twin.
 REFERENCE = "reference"
@@ -47,6 +48,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "dk_dropout_add": (c_int, [c_int, c_void_p, c_void_p, c_void_p, *_PLACE_AND_DRAW]),
     "dk_attention_forward": (c_int, [c_void_p, c_void_p, c_size_t, *_TILE]),
     "dk_attention_backward": (c_int, [*(c_void_p, c_void_p, c_void_p, c_size_t, c_void_p), *_TILE]),
+    "dk_attend_forward": (c_int, [POINTER(Attention)]),
+    "dk_attend_backward": (c_int, [POINTER(Attention)]),
     "dk_team_set": (None, [c_void_p]),
     "dk_dropout_flat": (c_int, [c_void_p, c_void_p, c_size_t, c_uint64, c_uint64, c_uint64]),
 }
@@ -78,14 +81,14 @@ def _tile(scores: Tensor, mask: TileMask) -> tuple[int, ...]:
     return heads.data_ptr(), *sizes, int(is_causal), key, stream, threshold, threads
 
 
-def _torchs_team() -> int | None:
-    name = {"darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
-    path = Path(torch.__file__).parent / "lib" / name
+def _of_torch(name: str) -> int | None:
+    """Address of a function of torch's library, or of one that it needs."""
+    library = {"darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
+    path = Path(torch.__file__).parent / "lib" / library
     try:
-        team = ctypes.CDLL(str(path)).GOMP_parallel  # of the runtime that this library needs
+        return ctypes.cast(ctypes.CDLL(str(path))[name], c_void_p).value
     except (OSError, AttributeError):
         return None
-    return ctypes.cast(team, c_void_p).value
 
 
 def _check(status: int) -> None:
@@ -113,8 +116,10 @@ class Core:
         if found != ABI:
             raise CoreError(f"it has ABI {found}, this package needs {ABI}")
         #: Address of the function that starts torch's own OpenMP threads; None: there is none.
-        self.torchs_team = _torchs_team()
+        self.torchs_team = _of_torch("GOMP_parallel")
         self.use_team(self.torchs_team)
+        #: Address of BLAS' product of float32 matrices, as torch itself calls it; None: likewise.
+        self.torchs_sgemm = _of_torch("sgemm_")
 
     def isas(self) -> dict[str, bool]:
         """The instruction sets this build knows, widest first, and whether each can run here."""
@@ -210,6 +215,14 @@ class Core:
         )
         of_tile = mean.data_ptr(), *_tile(scores, mask)
         _check(self._library.dk_attention_backward(*tiles, *sums, *of_tile))
+
+    def attend_forward(self, attention: Attention) -> None:
+        """See `dropkit.core.attention_whole`."""
+        _check(self._library.dk_attend_forward(attention))
+
+    def attend_backward(self, attention: Attention) -> None:
+        """See `dropkit.core.attention_whole`."""
+        _check(self._library.dk_attend_backward(attention))
 
 
 @dataclass(frozen=True)
