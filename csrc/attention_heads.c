@@ -17,7 +17,7 @@
 #include "team.h"
 
 enum {
-    CHUNK = 1 << 14, /* scores that a thread takes at a time, if they are of many small heads */
+    CHUNK = 1 << 12, /* scores that a thread takes at a time, if they are of many small heads */
     MOST_QUERIES = 256
 };
 

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 
 from dropkit.core.attention_work import Inputs, Options
-from dropkit.core.binding import LOADED, Core
-from dropkit.core.structures import Attention, MaskKind, Matrices
+from dropkit.core.binding import LOADED, Attention, Core, MaskKind, Matrices
 
 #: Queries and keys of a block: its scores and their gradients are to stay in the cache of a core.
 MOST_QUERIES, MOST_KEYS = 128, 512
