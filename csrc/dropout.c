@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "dispatch.h"
+#include "pages.h"
 #include "philox.h"
 #include "threads.h"
 
@@ -74,6 +75,8 @@ enum dk_status dk_dropout_add(int dtype, const void *x, const void *residual, vo
     const size_t n = rows * inner, size = dk_size((enum dk_dtype)dtype);
     if (n == 0)
         return DK_OK;
+    if (y != x && y != residual)
+        dk_will_fill(y, n * size);
     if (threshold == 65536 && residual == NULL) {
         memset(y, 0, n * size);
         return DK_OK;
