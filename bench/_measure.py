@@ -1,6 +1,7 @@
 """What all benchmarks share: interleaved timing, the facts of the machine, JSON lines."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -48,8 +50,16 @@ def calls_a_repeat(call: Callable[[], object], repeat_s: float) -> int:
         calls *= 4
 
 
+#: What a case needs around it: entered before its calls are timed, and left behind them.
+Around = Callable[[], AbstractContextManager[object]]
+
+
 def interleaved(
-    cases: Mapping[str, Callable[[], object]], *, repeats: int = REPEATS, repeat_s: float = REPEAT_S
+    cases: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int = REPEATS,
+    repeat_s: float = REPEAT_S,
+    around: Mapping[str, Around] | None = None,
 ) -> dict[str, list[float]]:
     """Seconds a call, `repeats` of them for each case.
 
@@ -57,16 +67,21 @@ def interleaved(
     down or a neighbour that wakes up does so for all of them.
     """
     names = list(cases)
-    calls = {name: calls_a_repeat(cases[name], repeat_s) for name in names}
+    inside = {name: (around or {}).get(name, contextlib.nullcontext) for name in names}
+    calls = {}
+    for name in names:
+        with inside[name]():
+            calls[name] = calls_a_repeat(cases[name], repeat_s)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for repeat in range(repeats):
         turn = repeat % len(names)
         for name in [*names[turn:], *names[:turn]]:
             call, n = cases[name], calls[name]
-            begin = time.perf_counter()
-            for _ in range(n):
-                call()
-            seconds[name].append((time.perf_counter() - begin) / n)
+            with inside[name]():
+                begin = time.perf_counter()
+                for _ in range(n):
+                    call()
+                seconds[name].append((time.perf_counter() - begin) / n)
     return seconds
 
 

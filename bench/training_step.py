@@ -2,6 +2,7 @@
 
 Prints a JSON line a model to stdout, and a table to stderr. A step is forward, backward and SGD.
 The same model, weights and batch in every case; "without" is the same model with all rates 0.
+A model is accelerated before its steps are timed, as a user does it once before training.
 Peak memory is that of a process of its own a case, above what it held before the first step
 (Linux only).
 
@@ -9,6 +10,7 @@ Peak memory is that of a process of its own a case, above what it held before th
     python bench/training_step.py --only mlp
 """
 
+import contextlib
 import json
 import statistics
 import subprocess
@@ -75,7 +77,8 @@ MODELS: dict[str, tuple[Callable[..., Any], float]] = {
 }
 
 
-def _step(name: str, kind: str) -> Step:
+def _step(name: str, kind: str) -> tuple[Step, measure.Around]:
+    """A step, and what is to be open around it."""
     make, rate = MODELS[name]
     torch.manual_seed(0)
     model, loss = make(0.0 if kind == "without" else rate)
@@ -86,14 +89,9 @@ def _step(name: str, kind: str) -> Step:
         loss(model).backward()
         optimizer.step()
 
-    if kind != "dropkit":
-        return step
-
-    def accelerated() -> None:
-        with dropkit.accelerate(model):
-            step()
-
-    return accelerated
+    if kind == "dropkit":
+        return step, lambda: dropkit.accelerate(model)
+    return step, contextlib.nullcontext
 
 
 def _peak_mib(name: str, kind: str) -> float:
@@ -104,13 +102,14 @@ def _peak_mib(name: str, kind: str) -> float:
 
 
 def _print_peak(name: str, kind: str) -> None:
-    step = _step(name, kind)
+    step, around = _step(name, kind)
 
     def steps() -> None:
         for _ in range(3):
             step()
 
-    print(measure.peak_mib(steps))
+    with around():
+        print(measure.peak_mib(steps))
 
 
 def main() -> None:
@@ -129,8 +128,13 @@ def main() -> None:
         f"{'':<24}{'ms without':>11}{'torch':>8}{'dropkit':>9}   MiB without, torch, dropkit"
     )
     for name in [options.only] if options.only else MODELS:
-        steps = {kind: _step(name, kind) for kind in KINDS}
-        seconds = measure.interleaved(steps, repeats=repeats, repeat_s=0.0)
+        made = {kind: _step(name, kind) for kind in KINDS}
+        seconds = measure.interleaved(
+            {kind: step for kind, (step, _) in made.items()},
+            around={kind: around for kind, (_, around) in made.items()},
+            repeats=repeats,
+            repeat_s=0.0,
+        )
         ms = {kind: statistics.median(taken) * 1e3 for kind, taken in seconds.items()}
         # pair by pair: what slows the machine down slows a whole turn down
         ratios = {
