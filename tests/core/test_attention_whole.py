@@ -31,13 +31,13 @@ def results(of: Inputs, options: Options = OPTIONS) -> list[Tensor]:
 
 
 def test_what_it_serves() -> None:
-    """Float32 of the CPU with torch's own threads and products; the rest goes tile by tile."""
+    """Float32 and halves of the CPU with torch's own threads and products; the rest goes tile by tile."""
     assert LOADED.core.torchs_sgemm is not None
     assert attention_whole.serves(inputs())
     for mask in (torch.ones(1, 1, 1, 530), torch.ones(2, 6, 150, 530, dtype=torch.bool)):
         assert attention_whole.serves(inputs(mask=mask))
     assert not attention_whole.serves(inputs(dtype=torch.float64))
-    assert not attention_whole.serves(inputs(dtype=torch.bfloat16))
+    assert attention_whole.serves(inputs(dtype=torch.bfloat16))
     assert not attention_whole.serves(inputs(mask=torch.ones(1, 1, 1, 530).double()))
     empty = inputs()._replace(query=torch.empty(2, 6, 0, 20))
     assert not attention_whole.serves(empty)
@@ -77,6 +77,19 @@ def test_instruction_sets_agree(bits, isa) -> None:
     finally:
         core.force(before)
     assert found["portable"] == found[isa]
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_halves_are_rounded_once(dtype) -> None:
+    """They are computed in float32, with a mask of theirs too, and what comes back is theirs."""
+    mask = torch.linspace(-1, 1, 530).to(dtype).view(1, 1, 1, 530)
+    halves = inputs(mask=mask, dtype=dtype)
+    wide = Inputs(*(x.float() for x in halves[:4]), halves.heads)
+    out, logsumexp, *gradients = results(halves)
+    exact, *_ = results(wide)
+    assert torch.equal(exact.to(dtype), out)
+    assert {dtype} == {x.dtype for x in (out, *gradients)}
+    assert torch.float32 == logsumexp.dtype
 
 
 @pytest.mark.parametrize("kind", ["none", "shown", "added", "causal"])

@@ -1,4 +1,4 @@
-"""Attention of float32 tensors on the CPU, whole, in one call of the C core.
+"""Attention on the CPU, whole, in one call of the C core; halves as float32.
 
 Each thread does all there is to do for some queries of a head, or in backward for a head, in blocks
 that stay in its cache; see ``csrc/attention_heads.c``. Products are torch's own, one thread each.
@@ -28,9 +28,9 @@ def serves(inputs: Inputs) -> bool:
         and core.torchs_sgemm is not None
         and core.torchs_team is not None
         and query.is_cpu
-        and query.dtype == torch.float32
+        and query.dtype != torch.float64
         and 0 not in (*query.shape, *key.shape, *value.shape)
-        and (attn_mask is None or attn_mask.dtype in (torch.bool, torch.float32))
+        and (attn_mask is None or attn_mask.dtype != torch.float64)
     )
 
 
@@ -42,7 +42,8 @@ def keeps_threads_at_work(inputs: Inputs) -> bool:
 def forward(inputs: Inputs, options: Options, results: tuple[Tensor, Tensor]) -> None:
     """Write what ``attention.forward`` returns to `results`."""
     out, logsumexp = results
-    rows = out if _has_rows(out) else out.new_empty(out.shape)
+    is_fit = out.dtype == torch.float32 and _has_rows(out)
+    rows = out if is_fit else out.new_empty(out.shape, dtype=torch.float32)
     call = _Call.of(inputs, options, buffers=1)
     call.struct.out = _matrices(rows)
     call.struct.logsumexp = logsumexp.data_ptr()
@@ -54,17 +55,18 @@ def forward(inputs: Inputs, options: Options, results: tuple[Tensor, Tensor]) ->
 def backward(
     inputs: Inputs, options: Options, results: tuple[Tensor, Tensor], grad: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """The gradients of query, key and value, laid out like these where they can be."""
+    """The gradients of query, key and value, in their dtype, laid out like these if they can be."""
     out, logsumexp = results
     call = _Call.of(inputs, options, buffers=2)
     out, grad, logsumexp = _with_rows(out), _with_rows(grad), logsumexp.contiguous()
-    query, key, value = (_empty_with_rows(x) for x in inputs[:3])
+    query, key, value = (_empty_with_rows(x) for x in inputs[:3])  # float32
     struct = call.struct
     struct.out, struct.grad = _matrices(out), _matrices(grad)
     struct.of_query, struct.of_key, struct.of_value = map(_matrices, (query, key, value))
     struct.logsumexp = logsumexp.data_ptr()
     call.core.attend_backward(struct)
-    return query, key, value
+    dtype = inputs.query.dtype
+    return query.to(dtype), key.to(dtype), value.to(dtype)
 
 
 class _Call(NamedTuple):
@@ -135,14 +137,14 @@ def _has_rows(x: Tensor) -> bool:
 
 
 def _with_rows(x: Tensor) -> Tensor:
-    """`x`, or a copy of it where its rows are not contiguous."""
-    x = x.resolve_neg()
+    """`x`, or a copy of it where it is not float32 with contiguous rows."""
+    x = x.resolve_neg().float()
     return x if _has_rows(x) else x.contiguous()
 
 
 def _empty_with_rows(x: Tensor) -> Tensor:
-    empty = torch.empty_like(x)
-    return empty if _has_rows(empty) else x.new_empty(x.shape)
+    empty = torch.empty_like(x, dtype=torch.float32)
+    return empty if _has_rows(empty) else empty.new_empty(x.shape)
 
 
 def _matrices(x: Tensor) -> Matrices:
@@ -155,6 +157,7 @@ def _mask(
 ) -> tuple[Tensor | None, MaskKind, tuple[int, ...]]:
     if attn_mask is None:
         return None, MaskKind.NONE, (0, 0, 0, 0)
-    mask = attn_mask.resolve_neg().expand(shape)
-    kind = MaskKind.SHOWN if mask.dtype == torch.bool else MaskKind.ADDED
+    kind = MaskKind.SHOWN if attn_mask.dtype == torch.bool else MaskKind.ADDED
+    mask = attn_mask if kind == MaskKind.SHOWN else attn_mask.resolve_neg().float()
+    mask = mask.expand(shape)
     return mask, kind, mask.stride()
