@@ -4,14 +4,19 @@ from dropkit import errors, functional, nn
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
+from dropkit.nn.schedules import Schedule
 from dropkit.sites.accelerate import accelerate
+from dropkit.sites.awaken import awaken
 from dropkit.sites.find import Site, find_sites
 from dropkit.sites.rates import set_rates
+from dropkit.sites.silence import silence
 
 __all__ = [
     "Address",
+    "Schedule",
     "Site",
     "accelerate",
+    "awaken",
     "effective_rate",
     "errors",
     "find_sites",
@@ -19,5 +24,6 @@ __all__ = [
     "masks_at",
     "nn",
     "set_rates",
+    "silence",
 ]
 __version__ = "0.1.0"

@@ -1,35 +1,53 @@
 """Set the drop rates of a model, and put them back."""
 
 import contextlib
-import difflib
-from collections.abc import Mapping
-from fnmatch import fnmatchcase
+from collections.abc import Callable, Mapping, Sequence
 
 from torch import nn
 
 from dropkit.core.rate import threshold_from_rate
-from dropkit.errors import SiteError
-from dropkit.sites.change import Change
-from dropkit.sites.find import dropout_modules
+from dropkit.nn.schedules import Schedule
+from dropkit.sites.configs import config_fields, write_rates
+from dropkit.sites.patterns import check_patterns, first_match, possible_calls
+from dropkit.sites.presets import preset_rates
+from dropkit.sites.replaced import ReplacedFunctions
+from dropkit.sites.scheduled import ScheduledRates, ScheduledSite
+from dropkit.sites.sources import Source, find_sources
+from dropkit.sites.steering import RateSteer
 
-#: One rate for all sites, or a rate for each glob pattern of site names; the first match rules.
+#: One rate for all sites, or a rate for each glob pattern of site names.
 Rates = float | Mapping[str, float]
+#: Likewise, where some follow schedules.
+Scheduled = Schedule | Mapping[str, float | Schedule]
 
 
-def set_rates(model: nn.Module, rates: Rates) -> Change:
-    """Set the drop rates of the sites that `find_sites` lists; other sites keep theirs.
+def set_rates(model: nn.Module, rates: Rates | str | Scheduled) -> ScheduledRates:
+    """Set the drop rates of a model, wherever they are kept.
+
+    Rates that modules keep are set there, and in the config that the model was built from, so that
+    ``save_pretrained`` carries them; schedules leave the config alone. Rates that stand in the
+    code are replaced as they are called; compiled code keeps the rate it was compiled with, and
+    takes only one that is for all sites.
 
     Args:
         model: Any module. Nothing is changed where an error is raised.
-        rates: A drop rate in [0, 1] for all sites, or ``{pattern: rate}`` with glob patterns
-            over site names (``*`` matches dots too). The first pattern that matches a site rules.
+        rates: A drop rate in [0, 1] for all sites; ``{pattern: rate}`` with glob patterns over
+            the names that `find_sites` gives (``*`` matches dots too), of which the first that
+            matches rules, and sites that none matches keep theirs; or the name of a preset:
+            ``"bert"``, ``"gpt"`` or ``"finetune"``, see `dropkit.sites.presets`. In place of a
+            rate may stand a `dropkit.Schedule`.
 
     Returns:
-        A handle with ``undo()``, usable in ``with``.
+        A handle with ``undo()``, usable in ``with``; and, for schedules, with ``step()``,
+        ``state_dict()`` and ``load_state_dict()``.
 
     Raises:
         RateError: A rate is outside [0, 1] or nan.
         SiteError: A pattern matches no site.
+        OptionError: There is no such preset.
+
+    Warns:
+        RatesWarning: A field of the model's config cannot carry the rates of its sites.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3))
     >>> with set_rates(model, {"1": 0.1}):
@@ -37,32 +55,64 @@ def set_rates(model: nn.Module, rates: Rates) -> Change:
     0.1
     >>> model[1].p
     0.3
+    >>> handle = set_rates(model, dropkit.Schedule.linear(0.0, 0.5, steps=2))
+    >>> handle.step()
+    >>> model[1].p
+    0.25
     """
-    by_pattern = rates if isinstance(rates, Mapping) else {"*": rates}
+    sources = [source for source in find_sources(model) if source.is_settable]
+    by_pattern = _by_pattern(rates, sources)
     for pattern, rate in by_pattern.items():
-        threshold_from_rate(rate, name="rates", site=pattern)
-    sites = list(dropout_modules(model))
+        if not isinstance(rate, Schedule):
+            threshold_from_rate(rate, name="rates", site=pattern)
+    calls = possible_calls(model)
     if isinstance(rates, Mapping):
-        _check_patterns(by_pattern, [name for name, _ in sites])
+        check_patterns(by_pattern, sources, [name for _, name in calls], argument="rates")
+    schedules = {key: rate for key, rate in by_pattern.items() if isinstance(rate, Schedule)}
+    plain = {key: rate for key, rate in by_pattern.items() if not isinstance(rate, Schedule)}
+    now = {key: float(plain.get(key, 0.0)) for key in by_pattern}
     steps = contextlib.ExitStack()
-    for name, module in sites:
-        for pattern, rate in by_pattern.items():
-            if fnmatchcase(name, pattern):
-                steps.callback(setattr, module, "p", module.p)
-                module.p = float(rate)
-                break
-    return Change(steps)
+    fields = config_fields(model)
+    ruled: dict[str, list[Source]] = {key: [] for key in by_pattern}
+    for source in sources:
+        own = first_match({key: key for key in by_pattern}, source.name)
+        if own is not None:
+            ruled[own].append(source)
+            source.set(now[own], steps)
+    held = {source.name for key in schedules for source in ruled[key]}
+    write_rates(fields, {s.name: s.rate for s in sources if s.name not in held}, steps)
+    if _has_rates_in_its_code(calls, sources):
+        steer = RateSteer(model, lambda name: first_match(now, name), list(by_pattern) == ["*"])
+        steps.enter_context(ReplacedFunctions(model, steer))
+    return ScheduledRates(
+        [
+            ScheduledSite(key, schedule, _setter(key, ruled[key], now))
+            for key, schedule in schedules.items()
+        ],
+        steps,
+    )
 
 
-def _check_patterns(patterns: Mapping[str, float], names: list[str]) -> None:
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3)
-            message = f"`rates` must name sites of the model; no site matches {pattern!r}."
-            if near:
-                message += f" Near names: {', '.join(map(repr, near))}."
-            elif names:
-                message += f" The first of {len(names)} sites is {names[0]!r}."
-            else:
-                message += " The model has no dropout module."
-            raise SiteError(message)
+def _setter(
+    pattern: str, sources: Sequence[Source], now: dict[str, float]
+) -> Callable[[float], None]:
+    def set_rate(rate: float) -> None:
+        now[pattern] = rate
+        for source in sources:
+            setattr(source.module, source.attribute, rate)
+
+    return set_rate
+
+
+def _by_pattern(
+    rates: Rates | str | Scheduled, sources: list[Source]
+) -> Mapping[str, float | Schedule]:
+    if isinstance(rates, str):
+        return preset_rates(rates, sources)
+    return rates if isinstance(rates, Mapping) else {"*": rates}
+
+
+def _has_rates_in_its_code(calls: list[tuple[nn.Module, str]], sources: list[Source]) -> bool:
+    """Whether any module that calls a function that drops is not itself a site."""
+    whole = {source.module for source in sources if source.is_whole}
+    return any(module not in whole for module, _ in calls)
