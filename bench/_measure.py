@@ -36,15 +36,20 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def calls_a_repeat(call: Callable[[], object], repeat_s: float) -> int:
+#: Tells the seconds that have gone by: ``time.perf_counter``, or ``time.process_time``, which counts
+#: the work of all threads, their waiting for each other too: for one thread on a busy machine.
+Clock = Callable[[], float]
+
+
+def calls_a_repeat(call: Callable[[], object], repeat_s: float, clock: Clock) -> int:
     """How many calls of `call` last `repeat_s`, from a warm one."""
     call()
     calls = 1
     while True:
-        begin = time.perf_counter()
+        begin = clock()
         for _ in range(calls):
             call()
-        took = time.perf_counter() - begin
+        took = clock() - begin
         if took >= repeat_s / 4:
             return max(1, round(calls * repeat_s / took))
         calls *= 4
@@ -60,6 +65,7 @@ def interleaved(
     repeats: int = REPEATS,
     repeat_s: float = REPEAT_S,
     around: Mapping[str, Around] | None = None,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds a call, `repeats` of them for each case.
 
@@ -71,17 +77,17 @@ def interleaved(
     calls = {}
     for name in names:
         with inside[name]():
-            calls[name] = calls_a_repeat(cases[name], repeat_s)
+            calls[name] = calls_a_repeat(cases[name], repeat_s, clock)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for repeat in range(repeats):
         turn = repeat % len(names)
         for name in [*names[turn:], *names[:turn]]:
             call, n = cases[name], calls[name]
             with inside[name]():
-                begin = time.perf_counter()
+                begin = clock()
                 for _ in range(n):
                     call()
-                seconds[name].append((time.perf_counter() - begin) / n)
+                seconds[name].append((clock() - begin) / n)
     return seconds
 
 
