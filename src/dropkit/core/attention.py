@@ -1,5 +1,7 @@
 """Attention with dropout on its probabilities, tile by tile; autograd knows nothing of it.
 
+On the CPU the C core does it whole where it can: see `attention_whole`. The rest is done here.
+
 A tile is some queries of one head, or whole heads where they are small, with all their keys: its
 scores are computed, normalized, dropped and multiplied with the values in one buffer that every
 tile uses again. So memory grows with the length and not with its square. Forward keeps one number
