@@ -95,7 +95,7 @@ def test_training_is_of_one_law_everywhere(name: str, false_alarm: float) -> Non
 
 
 def test_law_check_can_fail(false_alarm: float) -> None:
-    """The check tells rates of 0.2 from rates of 0.5."""
+    """The check tells the rates of the model from 0.5."""
     entry = MODELS["mlp"]
     model = entry.build()
     few = effects(entry, model)[1]
