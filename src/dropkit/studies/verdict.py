@@ -6,11 +6,11 @@ from statistics import fmean, stdev
 
 from dropkit.studies.plan import Arm
 from dropkit.studies.result import Decision, Difference, TrialRecord, Verdict
+from dropkit.studies.looks import student_quantile
 from dropkit.studies.statistics import (
     Estimate,
     joint_confidence,
     mean_with_interval,
-    student_quantile,
 )
 
 _MOST_REPLICATES = 100
