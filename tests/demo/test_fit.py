@@ -9,7 +9,7 @@ import dropkit
 from dropkit.demo.fit import ARMS, RouterFit, calibration_error, split
 from dropkit.demo.questions import Questions
 from dropkit.demo.router import LONGEST, Router, Vocabulary
-from dropkit.studies.plan import Trial
+from dropkit.studies.trial import Trial
 
 
 @pytest.fixture

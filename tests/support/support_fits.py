@@ -8,7 +8,7 @@ import torch
 from torch import nn
 
 import dropkit
-from dropkit.studies.plan import Trial
+from dropkit.studies.trial import Trial
 
 
 def seeds_fit(trial: Trial) -> dict[str, float]:

@@ -134,7 +134,7 @@ class _Progress:
         self._console = console
         self._start = time.perf_counter()
         self._records: dict[tuple[str, int], TrialRecord] = {}
-        self._n_trials = len(study.arms) * study.replicates
+        self._n_trials = len(study.arms) * study.terms.replicates
 
     def add(self, record: TrialRecord) -> None:
         """Take in one more record; outside a terminal, say so in a line a replicate."""
@@ -147,10 +147,10 @@ class _Progress:
         table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0), title_justify="left")
         table.title = f"validation loss, by replicate - {self._left()}"
         table.add_column("arm", no_wrap=True)
-        for replicate in range(self._study.replicates):
+        for replicate in range(self._study.terms.replicates):
             table.add_column(str(replicate + 1), justify="right", min_width=5)
         for arm in self._study.arms:
-            cells = [self._cell(arm.name, k) for k in range(self._study.replicates)]
+            cells = [self._cell(arm.name, k) for k in range(self._study.terms.replicates)]
             table.add_row(escape(arm.name), *cells)
         return table
 
@@ -160,7 +160,7 @@ class _Progress:
             return "[dim].[/]"
         if record.error is not None:
             return "[red]failed[/]"
-        return f"{record.metrics[self._study.metric]:.3f}"
+        return f"{record.metrics[self._study.terms.metric]:.3f}"
 
     def _left(self) -> str:
         done = len(self._records)

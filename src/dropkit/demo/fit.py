@@ -10,7 +10,8 @@ from torch import Tensor
 from dropkit.demo.questions import Questions
 from dropkit.demo.router import Router, Vocabulary
 from dropkit.errors import MissingExtraError
-from dropkit.studies.plan import Arm, Trial
+from dropkit.studies.plan import Arm
+from dropkit.studies.trial import Trial
 
 ARMS = (
     Arm("no dropout"),
