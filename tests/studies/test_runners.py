@@ -10,10 +10,11 @@ import torch
 
 from dropkit.errors import MissingExtraError, OptionError
 from dropkit.studies.plan import Arm
-from dropkit.studies.result import StudyResult
+from dropkit.studies.result import StudyResult, TrialRecord
+from dropkit.studies.runners.processes import Processes
 from dropkit.studies.study import Study
-from dropkit.studies.trial import Trial
-from support_fits import diverging_fit, late_fit, told_fit
+from dropkit.studies.trial import Point, Trial
+from support_fits import WaitingFit, diverging_fit, late_fit, told_fit
 
 ARMS = (Arm("none"), Arm("half", rates=0.5))
 
@@ -39,6 +40,36 @@ def test_trial_that_hangs_is_ended() -> None:
     errors = {(r.arm, r.replicate): r.error for r in result.trials if r.error is not None}
     assert errors == dict.fromkeys((("half", 0), ("half", 1)), "its time of 0.5 s was over")
     assert 1 == result.n_complete
+
+
+class OverAtOnce:
+    """A log that wants no more after the first record."""
+
+    def __init__(self) -> None:
+        self.records: list[TrialRecord] = []
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a record."""
+        return bool(self.records)
+
+    def began(self, trial: Trial) -> None:
+        """Nothing to do."""
+
+    def reported(self, trial: Trial, point: Point) -> None:
+        """Nothing to do."""
+
+    def ended(self, record: TrialRecord) -> None:
+        """Keep it."""
+        self.records.append(record)
+
+
+def test_what_runs_when_the_study_is_over_is_told_to_stop(tmp_path: Path) -> None:
+    """A trial hears that the study was stopped, may end by itself, and is ended in any case."""
+    log = OverAtOnce()
+    Processes(2).run(WaitingFit(tmp_path), [Trial(arm, 0) for arm in ARMS], log)
+    assert (tmp_path / "stopped").exists()
+    assert ["none"] == [record.arm for record in log.records]
 
 
 def test_diverging_trial_may_stop() -> None:

@@ -86,3 +86,22 @@ def diverging_fit(trial: Trial) -> dict[str, float]:
             break
         trial.report(step, train_loss=float("nan") if step and trial.replicate == 0 else 1.0)
     return {"loss": float(len(trial.points))}
+
+
+class WaitingFit:
+    """Waits until it is told to stop, leaves a file, and then hangs; one arm is done at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, trial: Trial) -> dict[str, float]:
+        """Wait, in one of the arms."""
+        if trial.arm.name == "half":
+            (self.folder / "begun").touch()
+            while not trial.should_stop:
+                pass
+            (self.folder / "stopped").touch()
+            threading.Event().wait()
+        while not (self.folder / "begun").exists():
+            pass
+        return {"loss": 1.0}
