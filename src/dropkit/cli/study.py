@@ -12,10 +12,12 @@ from dropkit.cli._live import run_live
 from dropkit.cli._outcome import check_folder, cores, tell
 from dropkit.cli._target import load
 from dropkit.reporting.trials_file import check_name, write_trials
+from dropkit.studies.followers.mlflow import MLflow
+from dropkit.studies.followers.tensorboard import TensorBoard
 from dropkit.studies.study import Study
 
 
-def study(
+def study(  # noqa: PLR0913 - a command has an argument for each option
     target: Annotated[
         str,
         typer.Argument(
@@ -58,6 +60,14 @@ def study(
             metavar="FILE",
         ),
     ] = None,
+    tensorboard: Annotated[
+        Path | None,
+        typer.Option(help="Show it in TensorBoard while it runs.", metavar="FOLDER"),
+    ] = None,
+    mlflow: Annotated[
+        str | None,
+        typer.Option(help="Show it in the MLflow server or store at this address.", metavar="URI"),
+    ] = None,
     out: Annotated[
         Path, typer.Option(help="Folder for the page and the JSON file.", metavar="FOLDER")
     ] = Path(),
@@ -85,6 +95,10 @@ def study(
         found.workers = max(1, cores() // found.threads)
     if replicates is not None:
         found.terms = dataclasses.replace(found.terms, replicates=replicates)
+    if tensorboard is not None:
+        found.followers.append(TensorBoard(tensorboard))
+    if mlflow is not None:
+        found.followers.append(MLflow(found.title, mlflow))
     found.check()
     console.print(f"[bold]{escape(found.title)}[/] kept in {escape(str(found.db))}")
     result = run_live(found, console, retry_failed=retry_failed)

@@ -1,8 +1,9 @@
 """What a running study knows: it keeps every record, and says when to stop."""
 
 import dataclasses
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+from dropkit.studies.followers.base import Follower
 from dropkit.studies.judge import Judge
 from dropkit.studies.result import TrialRecord, Verdict
 from dropkit.studies.store import Store
@@ -18,6 +19,7 @@ class Progress:
         metric: What every record must have.
         on_record: Called with each record.
         on_verdict: Called with the verdict so far, whenever one more replicate is whole.
+        followers: Hear all that it hears, but for what the file holds already.
     """
 
     def __init__(
@@ -27,9 +29,11 @@ class Progress:
         metric: str,
         on_record: Callable[[TrialRecord], None],
         on_verdict: Callable[[Verdict], None],
+        followers: Sequence[Follower] = (),
     ) -> None:
         self._judge, self._store, self._metric = judge, store, metric
         self._on_record, self._on_verdict = on_record, on_verdict
+        self._followers = followers
         self._n_points: dict[tuple[int, str], int] = {}
         self._n_judged = 0
         self.records: dict[tuple[int, str], TrialRecord] = {}
@@ -42,6 +46,8 @@ class Progress:
         self._n_points[trial.replicate, trial.arm.name] = 0
         if self._store is not None:
             self._store.begin(trial.replicate, trial.arm.name)
+        for follower in self._followers:
+            follower.began(trial)
 
     def reported(self, trial: Trial, point: Point) -> None:
         """It reported `point`."""
@@ -50,6 +56,8 @@ class Progress:
         self._n_points[key] = position + 1
         if self._store is not None:
             self._store.report(*key, position, point)
+        for follower in self._followers:
+            follower.reported(trial, point)
 
     def ended(self, record: TrialRecord) -> None:
         """It ended, one way or another."""
@@ -59,6 +67,8 @@ class Progress:
             record = dataclasses.replace(record, error=error)
         if self._store is not None:
             self._store.end(record)
+        for follower in self._followers:
+            follower.ended(record)
         self._keep(record)
 
     def _keep(self, record: TrialRecord) -> None:

@@ -14,6 +14,7 @@ import torch
 import dropkit
 from dropkit.errors import OptionError
 from dropkit.studies.decision import Terms, Until
+from dropkit.studies.followers.base import Follower
 from dropkit.studies.judge import Judge, Records
 from dropkit.studies.plan import Arm, Json
 from dropkit.studies.progress import Progress
@@ -58,6 +59,7 @@ class Study:
         db: SQLite file in which every trial and report is kept as it comes. A study that was cut
             off goes on there, and what has ended is not run again.
         checks: What is handed in beside the trials, for the signals that look at it.
+        followers: Show the study while it runs: see `dropkit.studies.followers`.
         title: For the report.
         about: Facts for the report, such as the data's name and size.
 
@@ -83,6 +85,7 @@ class Study:
         timeout_s: float | None = None,
         db: str | Path | None = None,
         checks: Checks | None = None,
+        followers: Sequence[Follower] = (),
         title: str = "Study",
         about: Mapping[str, str | int | float] | None = None,
     ) -> None:
@@ -101,6 +104,7 @@ class Study:
         self.timeout_s = timeout_s
         self.db = None if db is None else Path(db)
         self.checks = checks or Checks()
+        self.followers = list(followers)
         self.title = title
         self.about = dict(about or {})
         self.check()
@@ -176,7 +180,11 @@ class Study:
                 store = stack.enter_context(Store(self.db, self.design()))
                 if retry_failed:
                     store.forget_failed()
-            progress = Progress(judge, store, self.terms.metric, on_record, on_verdict)
+            progress = Progress(
+                judge, store, self.terms.metric, on_record, on_verdict, self.followers
+            )
+            for follower in self.followers:
+                stack.callback(follower.close)
             waiting = [
                 trial
                 for trial in self.trials()
