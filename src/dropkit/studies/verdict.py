@@ -156,8 +156,9 @@ class _Words:
         found = self._against(self.baseline, "best_validation_loss")
         if found is None:
             return []
+        where = "" if self.terms.metric == "validation_loss" else " in validation loss"
         return [
-            f"Had each run been stopped at its best step, {self.best.arm} would differ by "
+            f"Had each run been stopped at its best step, {self.best.arm} would differ{where} by "
             f"{_signed(found.value)} ({_interval(found)}): what early stopping leaves for dropout "
             "to do."
         ]
