@@ -3,11 +3,13 @@
 Fixtures instead of imports: tests are imported by path (``--import-mode=importlib``).
 """
 
+import contextlib
 import os
 import subprocess
 import sys
 import warnings
 from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from typing import Any
 
 import hypothesis
@@ -182,6 +184,23 @@ def run_python() -> Callable[..., subprocess.CompletedProcess[str]]:
         )
 
     return run
+
+
+@pytest.fixture(scope="session")
+def trained() -> Callable[..., list[Tensor]]:
+    """Output, gradient, and where the generator stands after one pass from a fixed state."""
+
+    def train(
+        function: Callable[[Tensor], Tensor], x: Tensor, name: AbstractContextManager[object] | None
+    ) -> list[Tensor]:
+        torch.manual_seed(5)
+        leaf = x.detach().requires_grad_()
+        with name or contextlib.nullcontext():
+            y = function(leaf)
+        y.square().sum().backward()
+        return [y.detach(), leaf.grad, torch.rand(1)]
+
+    return train
 
 
 @pytest.fixture

@@ -5,13 +5,16 @@ from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
 from dropkit.sites.accelerate import accelerate
+from dropkit.sites.awaken import awaken
 from dropkit.sites.find import Site, find_sites
 from dropkit.sites.rates import set_rates
+from dropkit.sites.silence import silence
 
 __all__ = [
     "Address",
     "Site",
     "accelerate",
+    "awaken",
     "effective_rate",
     "errors",
     "find_sites",
@@ -19,5 +22,6 @@ __all__ = [
     "masks_at",
     "nn",
     "set_rates",
+    "silence",
 ]
 __version__ = "0.1.0"

@@ -14,6 +14,8 @@ __all__ = [
     "MissingExtraError",
     "OptionError",
     "RateError",
+    "RatesWarning",
+    "ShapeError",
     "SiteError",
     "StoreError",
 ]
@@ -39,6 +41,10 @@ class OptionError(DkError, ValueError):
     """An argument outside the values it may take."""
 
 
+class ShapeError(DkError, RuntimeError):
+    """A tensor with too few or too many dimensions, where torch raises RuntimeError too."""
+
+
 class SiteError(DkError, LookupError):
     """A pattern or a name that no dropout site matches."""
 
@@ -61,3 +67,7 @@ class MissingExtraError(DkError, ImportError):
 
 class CoreWarning(RuntimeWarning):
     """The C core is absent; the slow twin draws the same bits instead."""
+
+
+class RatesWarning(UserWarning):
+    """Rates that a model has now, but would not have after it is saved and loaded."""

@@ -6,10 +6,13 @@ from torch import Tensor
 
 from dropkit import masks_at
 from dropkit.core.ops import mask_tensor
+from dropkit.core.rate import FROM_SITE
 from dropkit.functional import dropout
+from dropkit.nn import Dropout
 
 DTYPES = [torch.float32, torch.float64, torch.bfloat16, torch.float16]
 OP = torch.ops.dropkit.dropout
+LAYER = Dropout(0.3)  # a site of a rate
 MASK = mask_tensor(5, 2**64 - 6, 32768)
 
 
@@ -48,7 +51,9 @@ def test_opcheck_with_rows(dtype: torch.dtype) -> None:
     [
         (torch.ops.dropkit.draw, (32768, None)),
         (torch.ops.dropkit.draw, (32768, torch.tensor(0))),
+        (torch.ops.dropkit.draw, (FROM_SITE, LAYER._site_number)),
         (torch.ops.dropkit.draw_rows, (7,)),
+        (torch.ops.dropkit.kept_share, (LAYER._site_number,)),
     ],
 )
 def test_opcheck_of_draws(op, arguments) -> None:

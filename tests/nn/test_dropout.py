@@ -1,8 +1,5 @@
 """`dropkit.nn.Dropout` is a drop-in for ``torch.nn.Dropout``."""
 
-import copy
-import io
-import pickle
 import re
 from typing import Any
 
@@ -88,22 +85,6 @@ def test_rate_may_change() -> None:
         _drawn(layer)
 
 
-def _copied(layer: nn.Module) -> nn.Module:
-    return copy.deepcopy(layer)
-
-
-def _pickled(layer: nn.Module) -> nn.Module:
-    return pickle.loads(pickle.dumps(layer))
-
-
-def _saved(layer: nn.Module) -> nn.Module:
-    file = io.BytesIO()
-    torch.save(layer, file)
-    file.seek(0)
-    return torch.load(file, weights_only=False)
-
-
-@pytest.mark.parametrize("again", [_copied, _pickled, _saved])
 @pytest.mark.parametrize("mode", ["inverted", "vanilla"])
 def test_copies(again: Any, mode: Any) -> None:
     """A copy, a pickle and a saved file bring back the same layer."""

@@ -91,5 +91,6 @@ def test_no_sites() -> None:
 
 def test_to_dict() -> None:
     """A site is plain data."""
-    expected = {"name": "a.b", "kind": "Dropout", "rate": 0.5, "active": True}
+    unknown = dict.fromkeys(("where", "calls", "elements"))
+    expected = {"name": "a.b", "kind": "Dropout", "rate": 0.5, "active": True, **unknown}
     assert expected == Site("a.b", "Dropout", 0.5, active=True).to_dict()

@@ -4,6 +4,7 @@ python support_shards.py RANK WORLD FILE
 """
 
 import sys
+from collections.abc import Callable
 
 import torch
 import torch.distributed as dist
@@ -12,16 +13,28 @@ from torch.distributed.device_mesh import init_device_mesh
 from torch.distributed.tensor import Replicate, Shard, distribute_tensor
 
 import dropkit
-from dropkit.functional import dropout
+from dropkit.functional import alpha_dropout, dropout, gaussian_dropout
 
 SHAPE = (8, 12, 5)
 
 
-def with_gradient(x: Tensor) -> list[Tensor]:
+#: Dropout of elements, with noise of several shapes, and by each other law.
+KINDS: dict[str, Callable[[Tensor], Tensor]] = {
+    "elements": lambda x: dropout(x, 0.3),
+    "channels": lambda x: dropout(x, 0.3, noise_shape=(None, None, 1)),
+    "positions": lambda x: dropout(x, 0.3, noise_shape=(None, 1, None)),
+    "all examples": lambda x: dropout(x, 0.3, noise_shape=(1, None, None)),
+    "one dimension": lambda x: dropout(x, 0.3, noise_shape=(1, None, 1)),
+    "alpha": lambda x: alpha_dropout(x, 0.3, True),
+    "gaussian": lambda x: gaussian_dropout(x, 0.3),
+}
+
+
+def with_gradient(x: Tensor, drop: Callable[[Tensor], Tensor]) -> list[Tensor]:
     """Dropout of `x` under a name, and the gradient of the sum of its squares."""
     leaf = x.detach().requires_grad_()
     with dropkit.masks_at(seed=3, step=4):
-        y = dropout(leaf, 0.3)
+        y = drop(leaf)
     y.square().sum().backward()
     return [y.detach(), leaf.grad]
 
@@ -29,7 +42,7 @@ def with_gradient(x: Tensor) -> list[Tensor]:
 def check_shards(world: int) -> None:
     """Every placement on a line and on a square of processes gives the bits of the whole."""
     whole = torch.linspace(1, 2, 8 * 12 * 5).reshape(SHAPE)
-    expected = with_gradient(whole)
+    expected = {kind: with_gradient(whole, drop) for kind, drop in KINDS.items()}
     line = init_device_mesh("cpu", (world,))
     cases = [(line, [p]) for p in (Shard(0), Shard(1), Shard(2), Replicate())]
     if world == 4:
@@ -38,9 +51,11 @@ def check_shards(world: int) -> None:
         cases += [(square, [Shard(a), Shard(b)]) for a, b in pairs]
         cases += [(square, [Replicate(), Shard(1)])]
     for mesh, placements in cases:
-        found = with_gradient(distribute_tensor(whole, mesh, placements))
-        same = [torch.equal(a, b.full_tensor()) for a, b in zip(expected, found, strict=True)]
-        assert all(same), (placements, same)
+        for kind, drop in KINDS.items():
+            found = with_gradient(distribute_tensor(whole, mesh, placements), drop)
+            pairs = zip(expected[kind], found, strict=True)
+            same = [torch.equal(a, b.full_tensor()) for a, b in pairs]
+            assert all(same), (placements, kind, same)
 
 
 def check_batches(rank: int, world: int) -> None:

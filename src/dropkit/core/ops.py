@@ -18,15 +18,22 @@ from dropkit.core import kernels
 from dropkit.core.compiled import drawn_once
 from dropkit.core.naming import ambient_words, current_scope
 from dropkit.core.place import Place
+from dropkit.core.rate import FROM_SITE, STEPS
+from dropkit.errors import CoreError
 
 _library = torch.library.Library("dropkit", "DEF")
-# `number` is from `compiled.draw_number`, and negative outside of compiled graphs.
+# `threshold` may be `FROM_SITE`: then it is asked for when the operator runs. `number` is from
+# `compiled.draw_number`, and negative outside of compiled graphs.
 _library.define(
     "draw(SymInt threshold, Tensor? site, int number=-1) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
 )
 _library.define(
     "draw_rows(SymInt n_rows, int number=-1) -> Tensor",
+    tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
+)
+_library.define(
+    "kept_share(Tensor site, int number=-1) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
 )
 _library.define(
@@ -66,12 +73,31 @@ def _draw(threshold: int, site: Tensor | None, number: int = -1) -> Tensor:
 
 
 def _new_mask(threshold: int, site: Tensor | None) -> Tensor:
+    if threshold == FROM_SITE and site is not None:
+        threshold = _threshold_of(site)
+        if threshold in (0, STEPS):  # no bit is read, so none is drawn: as in eager mode
+            return mask_tensor(0, 0, threshold)
     scope = current_scope()
     if scope is None:
         return mask_tensor(*ambient_words(), threshold)
-    module = None if site is None else _sites.get(int(site.item()))
-    address = scope.next_address(module)
+    address = scope.next_address(None if site is None else _sites.get(int(site.item())))
     return mask_tensor(address.key, address.stream, threshold)
+
+
+def _threshold_of(site: Tensor) -> int:
+    module = _sites.get(int(site.item()))
+    if module is None:
+        raise CoreError("a compiled graph has outlived the layer whose rate it reads.")
+    threshold: Any = module.threshold  # whoever asks for a number of its own has it
+    return int(threshold)
+
+
+def _kept_share(site: Tensor, number: int = -1) -> Tensor:
+    return drawn_once(number, lambda: _share(_threshold_of(site)))
+
+
+def _share(threshold: int) -> Tensor:
+    return torch.tensor((STEPS - threshold) / STEPS, dtype=torch.float64, device="cpu")
 
 
 def _draw_rows(n_rows: int, number: int = -1) -> Tensor:
@@ -158,6 +184,7 @@ def _fake_add(x: Tensor, residual: Tensor, mask: Tensor, *how: Any) -> Tensor:
 for _name, _kernel in {
     "draw": _draw,
     "draw_rows": _draw_rows,
+    "kept_share": _kept_share,
     "dropout": _dropout,
     "dropout_add": _dropout_add,
 }.items():
@@ -167,6 +194,9 @@ torch.library.register_fake(
 )
 torch.library.register_fake(
     "dropkit::draw_rows", lambda n_rows, *_: torch.empty(n_rows, dtype=torch.int64), lib=_library
+)
+torch.library.register_fake(
+    "dropkit::kept_share", lambda *_: torch.empty((), dtype=torch.float64), lib=_library
 )
 torch.library.register_fake("dropkit::dropout", _fake, lib=_library)
 torch.library.register_autograd(

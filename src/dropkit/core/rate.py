@@ -10,6 +10,9 @@ from dropkit.errors import RateError
 STEPS = 65536
 
 
+#: In place of a threshold, in a compiled graph: that which the site has whenever the graph runs.
+FROM_SITE = -1
+
 _known: dict[float, int] = {}  # a model has few rates, and asks for them all the time
 
 

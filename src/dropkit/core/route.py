@@ -22,6 +22,7 @@ from dropkit.core.address import Address
 from dropkit.core.compiled import draw_number
 from dropkit.core.naming import ambient_words, current_scope, rows_are_open
 from dropkit.core.place import Place
+from dropkit.core.rate import FROM_SITE, STEPS
 
 _PLAIN = (Tensor, nn.Parameter)
 _functorch = torch._C._functorch  # noqa: SLF001 - the transforms have no public "am I inside?"
@@ -36,21 +37,25 @@ def dropout(
     is_scaled: bool = True,
     address: Address | None = None,
     site: nn.Module | None = None,
+    is_batch: bool = True,
 ) -> Tensor:
     """Drop elements of `x` at a rate of ``threshold / 65536``, under `address` or a drawn mask.
 
     Args:
         x: ``(*)`` float32, float64, bfloat16 or float16.
-        threshold: In 1..65536.
+        threshold: In 1..65536; in a compiled graph also `FROM_SITE`.
         is_scaled: False leaves the kept elements as they are.
         address: Names the mask; None draws one.
         site: The module that asks, for named masks.
+        is_batch: Whether the first dimension holds examples, whose rows `masks_at` may name; that
+            of a parameter does not.
     """
+    rows_of = x.shape if is_batch else ()
     if torch.compiler.is_compiling():
-        return _compiled(x, threshold, is_scaled, address, site)
+        return _compiled(x, rows_of, threshold, is_scaled, address, site)
     if not is_plain(x):
-        return _general(x, threshold, is_scaled, address, site)
-    key, stream, place = eager_mask(x.shape, address, site)
+        return _general(x, rows_of, threshold, is_scaled, address, site)
+    key, stream, place = eager_mask(rows_of, address, site)
     if x.requires_grad and torch.is_grad_enabled():
         out: Tensor = _apply_masked(x, (key, stream, threshold, is_scaled, place))
         return out
@@ -81,24 +86,28 @@ def dropout_(
     site: nn.Module | None = None,
 ) -> Tensor:
     """`dropout`, written to `x`; returns `x`."""
-    is_recorded = x.requires_grad and torch.is_grad_enabled()
-    if (
-        torch.compiler.is_compiling()
-        or not is_plain(x)
-        or not x.is_contiguous()
-        or x.is_inference()
-        or (is_recorded and (x.is_leaf or x._is_view()))  # noqa: SLF001 - torch knows what to do
-    ):
+    if not (x.is_contiguous() and can_overwrite(x)):
         dropped = dropout(x, threshold, is_scaled=is_scaled, address=address, site=site)
         return x.copy_(dropped)
     key, stream, place = eager_mask(x.shape, address, site)
     mask = (key, stream, threshold, is_scaled, place)
-    if is_recorded:
+    if x.requires_grad and torch.is_grad_enabled():
         out: Tensor = _MaskedInPlace.apply(x, mask)
         return out
     kernels.dropout_(x, *mask)
     torch.autograd.graph.increment_version(x)
     return x
+
+
+def can_overwrite(x: Tensor) -> bool:
+    """Whether we may write to `x` ourselves; where not, ``copy_`` does, and torch sees to it."""
+    is_recorded = x.requires_grad and torch.is_grad_enabled()
+    return (
+        not torch.compiler.is_compiling()
+        and is_plain(x)
+        and not x.is_inference()
+        and not (is_recorded and (x.is_leaf or x._is_view()))  # noqa: SLF001 - no public name
+    )
 
 
 def is_plain(x: Tensor) -> bool:
@@ -172,12 +181,17 @@ def masked(x: Tensor, mask: _Mask) -> Tensor:
 
 
 def _general(
-    x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
+    x: Tensor,
+    rows_of: Sequence[int],
+    threshold: int,
+    is_scaled: bool,
+    address: Address | None,
+    site: nn.Module | None,
 ) -> Tensor:
     kernels.check_dtype(x)
     if shards.is_sharded(x):
         return _sharded(x, threshold, is_scaled, address, site)
-    mask, rows = general_mask(x.shape, threshold, address, site)
+    mask, rows = general_mask(rows_of, threshold, address, site)
     return _transformed(x, mask, is_scaled, rows)
 
 
@@ -201,22 +215,31 @@ def general_mask(
 def _sharded(
     x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
 ) -> Tensor:
-    scope = current_scope()
-    if address is None and scope is not None:
-        address = scope.next_address(site)
-    if address is not None:
-        key, stream = address.key, address.stream
-    else:  # all processes must draw the same, so they must have been seeded alike
-        key, stream = ambient_words(is_shared=True)
+    key, stream = words_of_all(address, site)
     return shards.on_each_shard(
         x, lambda local, place: masked(local, (key, stream, threshold, is_scaled, place))
     )
 
 
+def words_of_all(address: Address | None, site: nn.Module | None) -> tuple[int, int]:
+    """Key and stream of a mask that all processes draw parts of."""
+    scope = current_scope()
+    if address is None and scope is not None:
+        address = scope.next_address(site)
+    if address is not None:
+        return address.key, address.stream
+    return ambient_words(is_shared=True)  # so all must have been seeded alike
+
+
 def _compiled(
-    x: Tensor, threshold: int, is_scaled: bool, address: Address | None, site: nn.Module | None
+    x: Tensor,
+    rows_of: Sequence[int],
+    threshold: int,
+    is_scaled: bool,
+    address: Address | None,
+    site: nn.Module | None,
 ) -> Tensor:
-    mask, rows = compiled_mask(x.shape, threshold, address, site)
+    mask, rows = compiled_mask(rows_of, threshold, address, site)
     out: Tensor = torch.ops.dropkit.dropout(x, mask, is_scaled, rows)
     return out
 
@@ -232,6 +255,14 @@ def compiled_mask(
     if rows_are_open() and len(shape):
         return mask, torch.ops.dropkit.draw_rows(shape[0], draw_number())
     return mask, None
+
+
+def shrunk(x: Tensor, threshold: int, site: nn.Module | None) -> Tensor:
+    """`x` times the share that is kept at this threshold, which may be `FROM_SITE`."""
+    if threshold != FROM_SITE or site is None:
+        return x * ((STEPS - threshold) / STEPS)
+    share = torch.ops.dropkit.kept_share(_number_of(site), draw_number())
+    return torch.where(share > 0, x * share, 0.0)
 
 
 def _number_of(site: nn.Module) -> Tensor | None:

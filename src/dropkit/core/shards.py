@@ -17,45 +17,53 @@ def is_sharded(x: Tensor) -> bool:
     return module is not None and isinstance(x, module.DTensor)
 
 
-def on_each_shard(x: Any, masked: Callable[[Tensor, Place], Tensor]) -> Tensor:
+def on_each_shard(
+    x: Any, masked: Callable[[Tensor, Place], Tensor], noise_shape: tuple[int, ...] | None = None
+) -> Tensor:
     """Apply `masked` to the local part of a DTensor and put the parts together again.
 
     Args:
         x: A DTensor with any mesh. What is still a sum over processes is summed first: dropping
             elements of the terms is not dropping elements of the sum.
-        masked: Takes the local tensor and its place in the whole.
+        masked: Takes the local tensor and the place of its noise in the whole noise tensor.
+        noise_shape: Of that, for each dimension its size or 1; None for the shape of `x`.
     """
     from torch.distributed.tensor import DTensor, Replicate  # noqa: PLC0415 - slow, and rare
 
     placements = [Replicate() if p.is_partial() else p for p in x.placements]
     x = x.redistribute(placements=placements)
-    out = masked(x.to_local(), _local_place(x))
+    out = masked(x.to_local(), _local_place(x, x.shape if noise_shape is None else noise_shape))
     whole: Tensor = DTensor.from_local(
         out, x.device_mesh, placements, run_check=False, shape=x.shape, stride=x.stride()
     )
     return whole
 
 
-def _local_place(x: Any) -> Place:
-    from torch.distributed.tensor._utils import (  # noqa: PLC0415 - slow, and rare
+def _local_place(x: Any, shape: tuple[int, ...]) -> Place:
+    from torch.distributed.tensor import Replicate  # noqa: PLC0415 - slow, and rare
+    from torch.distributed.tensor._utils import (  # noqa: PLC0415 - likewise
         compute_local_shape_and_global_offset,
     )
 
-    local, offset = compute_local_shape_and_global_offset(x.shape, x.device_mesh, x.placements)
+    # All processes have a dimension that elements share: it is cut in none of them.
+    placements = [
+        Replicate() if p.is_shard() and shape[p.dim] != x.shape[p.dim] else p for p in x.placements
+    ]
+    local, offset = compute_local_shape_and_global_offset(shape, x.device_mesh, placements)
     numel = math.prod(local)
     # The last dimension that is cut: what lies behind it is whole, what lies before it are rows.
-    cut = max((d for d in range(x.dim()) if local[d] != x.shape[d]), default=0)
+    cut = max((d for d in range(len(shape)) if local[d] != shape[d]), default=0)
     rows = math.prod(local[:cut])
-    if x.dim() == 0 or numel == 0:
+    if len(shape) == 0 or numel == 0:
         return Place.whole(numel)
-    behind = math.prod(x.shape[cut + 1 :])
+    behind = math.prod(shape[cut + 1 :])
     row_ids = torch.zeros(1, dtype=torch.int64)
     for d in range(cut):
         own = torch.arange(offset[d], offset[d] + local[d])
-        row_ids = (row_ids.unsqueeze(1) * x.shape[d] + own).reshape(-1)
+        row_ids = (row_ids.unsqueeze(1) * shape[d] + own).reshape(-1)
     return Place(
         rows,
-        row_stride=x.shape[cut] * behind,
+        row_stride=shape[cut] * behind,
         column_offset=offset[cut] * behind,
         row_ids=row_ids.contiguous(),
     )

@@ -4,10 +4,11 @@ from typing import Literal, get_args
 
 from torch import Tensor, nn
 
-from dropkit.core import kernels, route
+from dropkit.core import kernels, noise_route, route
 from dropkit.core.address import Address
 from dropkit.core.rate import STEPS, threshold_from_rate
 from dropkit.errors import OptionError
+from dropkit.functional._noise_shape import NoiseShape, resolved
 
 Mode = Literal["inverted", "vanilla"]
 _MODES = get_args(Mode)
@@ -30,6 +31,7 @@ def dropout(
     *,
     address: Address | None = None,
     mode: Mode = "inverted",
+    noise_shape: NoiseShape | None = None,
 ) -> Tensor:
     """Zero each element with chance `p` and scale the others by ``1 / (1 - p)``.
 
@@ -43,6 +45,9 @@ def dropout(
             CPU generator, so that ``torch.manual_seed`` governs.
         mode: ``"inverted"`` as above. ``"vanilla"`` is the original form: the kept elements are
             left as they are in training, and all are multiplied by ``1 - p`` otherwise.
+        noise_shape: Which elements are dropped together: for each dimension of `x` 1 where its
+            elements share their fate, and None, or the size, where each has its own. Element `i`
+            of a row-major tensor of this shape decides.
 
     Returns:
         Same shape, dtype, device and memory format as `x`. Where nothing is to be done
@@ -53,39 +58,66 @@ def dropout(
     Raises:
         RateError: `p` is outside [0, 1] or nan.
         DtypeError: `x` is not of a floating type that has a kernel.
-        OptionError: `mode` is neither.
+        OptionError: `mode` is neither, or `noise_shape` does not fit `x`.
 
     Source:
         Srivastava et al. 2014, JMLR 15. Bits: Philox4x32-7, Salmon et al. 2011, SC'11.
 
     >>> dropout(torch.ones(6), 0.5, address=Address.from_seed(1))
     tensor([2., 2., 2., 0., 2., 0.])
+    >>> dropout(torch.ones(2, 3), noise_shape=(1, None), address=Address.from_seed(2))
+    tensor([[0., 2., 2.],
+            [0., 2., 2.]])
     """
-    return apply_dropout(x, p, training, inplace, address=address, mode=mode)
+    threshold = threshold_from_rate(p)
+    check_mode(mode)
+    shape = None if noise_shape is None else resolved(noise_shape, x.shape)
+    return apply_dropout(x, threshold, training, inplace, law=mode, shape=shape, address=address)
 
 
 def apply_dropout(
     x: Tensor,
-    p: float,
+    threshold: int,
     training: bool,
     inplace: bool,
     *,
-    address: Address | None,
-    mode: Mode,
+    law: str = "inverted",
+    shape: tuple[int, ...] | None = None,
+    address: Address | None = None,
     site: nn.Module | None = None,
 ) -> Tensor:
-    """`dropout`, called at `site`."""
-    threshold = threshold_from_rate(p)
-    check_mode(mode)
-    if threshold == 0 or (not training and mode == "inverted"):
+    """Dropout of any kind at a rate of ``threshold / 65536``, called at `site`.
+
+    Args:
+        x: ``(*)`` float32, float64, bfloat16 or float16.
+        threshold: In 0..65536; in a compiled graph also `FROM_SITE`.
+        training: False returns `x` itself, or scaled if vanilla.
+        inplace: Also write the result to `x`, and return `x`.
+        law: A mode, or another name that `core.laws` has.
+        shape: Of the noise, as `resolved` gives it; None for the shape of `x`.
+        address: Names the mask; None draws one.
+        site: The module that asks, for named masks.
+    """
+    if threshold == 0 or (not training and law != "vanilla"):
         return x
     kernels.check_dtype(x)
     if threshold == STEPS:
         out = route.dropout(x, threshold, address=_ANY)
     elif not training:
-        out = x * ((STEPS - threshold) / STEPS)
-    else:
-        is_scaled = mode == "inverted"
+        out = route.shrunk(x, threshold, site)
+    elif shape is None:
+        is_scaled = law == "inverted"
         draw = route.dropout_ if inplace else route.dropout
         return draw(x, threshold, is_scaled=is_scaled, address=address, site=site)
+    else:
+        draw_noise = noise_route.dropout_ if inplace else noise_route.dropout
+        return draw_noise(x, threshold, shape, law=law, address=address, site=site)
     return x.copy_(out) if inplace else out
+
+
+def apply_to_parameter(x: Tensor, threshold: int, *, site: nn.Module) -> Tensor:
+    """Dropout in training of what holds no examples: `rows` of `masks_at` mean nothing to it."""
+    if threshold in (0, STEPS):
+        return apply_dropout(x, threshold, True, False)
+    kernels.check_dtype(x)
+    return route.dropout(x, threshold, site=site, is_batch=False)

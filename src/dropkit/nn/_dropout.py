@@ -1,16 +1,14 @@
 """Dropout as a layer."""
 
-from typing import Any
-
 import torch
 from torch import Tensor
 
-from dropkit.core.ops import site_number
-from dropkit.core.rate import threshold_from_rate
 from dropkit.functional._dropout import Mode, apply_dropout, check_mode
+from dropkit.functional._noise_shape import NoiseShape, check_noise_shape, resolved
+from dropkit.nn._layer import Layer
 
 
-class Dropout(torch.nn.Dropout):
+class Dropout(Layer, torch.nn.Dropout, theirs=torch.nn.Dropout):
     """In training, zero each element with chance `p` and scale the others by ``1 / (1 - p)``.
 
     A drop-in for ``torch.nn.Dropout``, and a subclass of it: same constructor, repr and (empty)
@@ -21,13 +19,15 @@ class Dropout(torch.nn.Dropout):
         inplace: Also write the result to the input.
         mode: ``"inverted"``, or ``"vanilla"`` for the original form: no scaling in training,
             outputs times ``1 - p`` in eval.
+        noise_shape: Which elements are dropped together: for each dimension of the input 1 where
+            its elements share their fate, and None, or the size, where each has its own.
 
     Shape:
         Input ``(*)``, output the same.
 
     Raises:
         RateError: `p` is outside [0, 1] or nan.
-        OptionError: `mode` is neither.
+        OptionError: `mode` is neither, or `noise_shape` is none, or does not fit an input.
 
     Source:
         Srivastava et al. 2014, JMLR 15.
@@ -36,37 +36,33 @@ class Dropout(torch.nn.Dropout):
     Dropout(p=0.1, inplace=False)
     """
 
-    def __init__(self, p: float = 0.5, inplace: bool = False, *, mode: Mode = "inverted") -> None:
-        threshold_from_rate(p)
+    extras = {"mode": "inverted", "noise_shape": None}  # noqa: RUF012 - as the base has it
+
+    def __init__(
+        self,
+        p: float = 0.5,
+        inplace: bool = False,
+        *,
+        mode: Mode = "inverted",
+        noise_shape: NoiseShape | None = None,
+    ) -> None:
         check_mode(mode)
         super().__init__(p, inplace)
         self.mode: Mode = mode
-        self._site_number = site_number(self)
-
-    def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over a copied or loaded state; a copy is a site of its own."""
-        super().__setstate__(state)  # type: ignore[no-untyped-call]
-        self._site_number = site_number(self)
-
-    @classmethod
-    def adopt(cls, module: torch.nn.Dropout) -> None:
-        """Make a plain ``torch.nn.Dropout`` one of these, in place."""
-        module.__class__ = cls
-        vars(module).update(mode="inverted", _site_number=site_number(module))
-
-    @staticmethod
-    def release(module: torch.nn.Dropout) -> None:
-        """Undo `adopt`."""
-        module.__class__ = torch.nn.Dropout
-        del module.mode, module._site_number  # noqa: SLF001
+        self.noise_shape = None if noise_shape is None else check_noise_shape(noise_shape)
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
         """Drop elements of `input`, ``(*)``, in training."""
+        threshold = self.threshold
+        check_mode(self.mode)
+        shape = None if self.noise_shape is None else resolved(self.noise_shape, input.shape)
         return apply_dropout(
-            input, self.p, self.training, self.inplace, address=None, mode=self.mode, site=self
+            input, threshold, self.training, self.inplace, law=self.mode, shape=shape, site=self
         )
 
     def extra_repr(self) -> str:
         """What stands between the brackets of the repr."""
         said = super().extra_repr()
-        return said if self.mode == "inverted" else f"{said}, mode={self.mode!r}"
+        if self.mode != "inverted":
+            said += f", mode={self.mode!r}"
+        return said if self.noise_shape is None else f"{said}, noise_shape={self.noise_shape}"

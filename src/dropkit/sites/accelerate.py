@@ -2,35 +2,32 @@
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import torch
-import torch.nn.functional as F  # noqa: N812 - everybody's name for it
-from torch import Tensor, nn
+from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
-from dropkit import functional
-from dropkit.core.binding import CODES
 from dropkit.core.counted import Counted
 from dropkit.core.recompute import Replay, wrapped_checkpoints
-from dropkit.nn import Dropout
+from dropkit.nn._layer import Layer
 from dropkit.sites.change import Change
-
-_dropout = F.dropout
-_attention = F.scaled_dot_product_attention
+from dropkit.sites.replaced import ReplacedFunctions
+from dropkit.sites.stand_ins import register_stand_ins
 
 
 def accelerate(model: nn.Module | None = None) -> Change:
-    """Let dropout in `model` run on dropkit's core: modules, ``F.dropout`` and attention.
+    """Let dropout in `model` run on dropkit's core, wherever it is.
 
-    Parameters, state dict, modes and repr stay as they are, and so do outputs in eval, to the
-    bit. In training the masks are other ones of the same distribution.
+    Modules, functions, attention, what recurrent layers drop between their layers, and masks made
+    with ``torch.bernoulli``. Parameters, state dict, modes and repr stay as they are, and so do
+    outputs in eval, to the bit. In training the masks are other ones of the same distribution.
 
     Args:
-        model: Any module. ``nn.Dropout`` in it, but not a user's own subclass of it, becomes
-            `dropkit.nn.Dropout`; while its forward runs, and when a checkpoint in it is
-            recomputed, ``F.dropout`` and ``F.scaled_dot_product_attention`` are dropkit's. None
-            does the latter for the whole process.
+        model: Any module. Torch's own dropout layers in it, but not a user's subclasses of them,
+            become dropkit's; while its forward runs, and when a checkpoint in it is recomputed,
+            the functions that drop are dropkit's. None does the latter for the whole process.
 
     Returns:
         A handle with ``undo()``, usable in ``with``.
@@ -43,14 +40,16 @@ def accelerate(model: nn.Module | None = None) -> Change:
     True
     """
     stack = contextlib.ExitStack()
-    stack.enter_context(_replaced_functions)
+    stack.enter_context(_checkpoints)
+    stack.enter_context(ReplacedFunctions(model))
     if model is None:
         stack.enter_context(_everywhere)
         return Change(stack)
     for module in model.modules():
-        if type(module) is nn.Dropout:
-            Dropout.adopt(module)
-            stack.callback(Dropout.release, module)
+        if isinstance(module, _DropoutNd) and type(module) in Layer.of_torchs:
+            ours = Layer.of_torchs[type(module)]
+            ours.adopt(module)
+            stack.callback(ours.release, module)
     stack.callback(model.register_forward_pre_hook(_enter, prepend=True).remove)
     stack.callback(model.register_forward_hook(_leave, always_call=True).remove)
     return Change(stack)
@@ -88,52 +87,18 @@ def _inside() -> Iterator[None]:
         _depth.value -= 1
 
 
-class _ReplacedFunctions(Counted):
+class _Checkpoints(Counted):
     def begin(self, stack: contextlib.ExitStack) -> None:
         stack.enter_context(wrapped_checkpoints(_replay_inside))
-        for name, ours, theirs in (
-            ("dropout", _fast_dropout, _dropout),
-            ("scaled_dot_product_attention", _fast_attention, _attention),
-        ):
-            setattr(F, name, ours)
-            stack.callback(setattr, F, name, theirs)
 
 
-_replaced_functions = _ReplacedFunctions()
+_checkpoints = _Checkpoints()
 _everywhere = Counted()
 
 
-def _is_ours(x: Tensor, p: float) -> bool:
+def _is_inside() -> bool:
     # Compiled code is traced inside an accelerated model, or all of the process is accelerated.
-    return (
-        (torch.compiler.is_compiling() or _everywhere.count > 0 or _depth.value > 0)
-        and 0.0 < p <= 1.0
-        and x.dtype in CODES
-        and not torch.overrides.has_torch_function_unary(x)
-    )
+    return torch.compiler.is_compiling() or _everywhere.count > 0 or _depth.value > 0
 
 
-def _fast_dropout(
-    input: Tensor,  # noqa: A002 - torch's own name
-    p: float = 0.5,
-    training: bool = True,
-    inplace: bool = False,
-) -> Tensor:
-    if training and _is_ours(input, p):
-        return functional.dropout(input, p, True, inplace)
-    return _dropout(input, p, training, inplace)
-
-
-def _fast_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    attn_mask: Tensor | None = None,
-    dropout_p: float = 0.0,
-    *args: Any,
-    **kwargs: Any,
-) -> Tensor:
-    attention: Callable[..., Tensor] = _attention
-    if _is_ours(query, dropout_p):
-        attention = functional.scaled_dot_product_attention
-    return attention(query, key, value, attn_mask, dropout_p, *args, **kwargs)
+register_stand_ins(_is_inside)

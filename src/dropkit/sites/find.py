@@ -1,13 +1,19 @@
 """Where dropout acts in a model."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+import torch
 from torch import nn
-from torch.nn.modules.dropout import _DropoutNd
 
-from dropkit.core.scope import site_name
+from dropkit.sites.draws import UNIFORM
+from dropkit.sites.labels import Labels
+from dropkit.sites.marks import Marks, marked
+from dropkit.sites.sources import Source, find_sources
+from dropkit.sites.untouched import untouched
+from dropkit.sites.watch import Event, Run, watch
 
 
 @dataclass(frozen=True)
@@ -15,44 +21,157 @@ class Site:
     """One place where dropout acts.
 
     Attributes:
-        name: Dotted path of the module from the model.
-        kind: Name of its class.
-        rate: Drop rate in [0, 1].
-        active: Whether a forward would draw a mask now: in training mode, at a rate above 0.
+        name: Dotted path of the module from the model; for a rate that is kept elsewhere, or a
+            function call, with the attribute's or function's name behind it.
+        kind: The class of the module that drops, or the name of the function; ``"unnamed"`` for a
+            mask made by hand of random numbers, ``"rate"`` for a rate whose use no run has shown.
+        rate: Drop rate in [0, 1]; None where it cannot be seen.
+        active: Whether a forward draws a mask there in the mode that the model is in.
+        where: ``file:line`` of the call in the model's own code; None where there is none, or
+            nothing was run.
+        calls: How often a forward in training mode comes by; None where nothing was run.
+        elements: How many elements are dropped or kept in such a forward; likewise.
     """
 
     name: str
     kind: str
-    rate: float
+    rate: float | None
     active: bool
+    where: str | None = None
+    calls: int | None = None
+    elements: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """The attributes by name."""
         return asdict(self)
 
 
-def dropout_modules(model: nn.Module) -> Iterator[tuple[str, _DropoutNd]]:
-    """(site name, module) of each ``nn.Dropout*``, dropkit's and a user's own subclasses, once."""
-    for path, module in model.named_modules():
-        if isinstance(module, _DropoutNd):
-            yield site_name(path), module
+def find_sites(model: nn.Module, batch: Any = None) -> list[Site]:
+    """List every place where dropout acts in `model`.
 
-
-def find_sites(model: nn.Module) -> list[Site]:
-    """List the modules of `model` that do dropout, in the order they are registered.
-
-    Sees ``torch.nn.Dropout``, ``Dropout1d/2d/3d``, ``AlphaDropout``, ``FeatureAlphaDropout``,
-    dropkit's layers and subclasses of these. It does not see rates that are plain numbers:
-    ``F.dropout`` calls, attention's ``dropout_p``, or ``dropout=`` of recurrent layers and
-    ``nn.MultiheadAttention``.
+    Without a batch the modules are read: ``torch.nn.Dropout*`` and dropkit's layers, subclasses
+    and other people's layers of that kind, ``nn.MultiheadAttention``, recurrent layers, and rates
+    that modules keep as plain numbers, as in Hugging Face's. With a batch the model is also run on
+    it, which shows calls of functions at rates written in the code, masks made by hand, which
+    function a kept rate is for, the line of each call, and what is never called.
 
     Args:
-        model: Any module; it is only read.
+        model: Any module. It is left as it was to the bit, random generators included.
+        batch: What the model is called with: a tensor, a tuple of arguments, or a mapping of
+            names to arguments.
 
-    >>> find_sites(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3)))
-    [Site(name='1', kind='Dropout', rate=0.3, active=True)]
+    Returns:
+        In the order a forward meets them, and those that it does not meet behind, in the order
+        they are registered; without a batch all in that order.
+
+    Raises:
+        OptionError: `batch` is of another kind.
+
+    >>> find_sites(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3)))[0].rate
+    0.3
+    >>> [site] = find_sites(nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3)), torch.ones(5, 2))
+    >>> site.name, site.kind, site.active, site.calls, site.elements
+    ('1', 'Dropout', True, 1, 10)
     """
-    return [
-        Site(name, type(module).__name__, float(module.p), module.training and module.p > 0)
-        for name, module in dropout_modules(model)
-    ]
+    sources = find_sources(model)
+    if batch is None:
+        return [_unseen(source) for source in sources]
+    with torch.no_grad(), marked(sources) as marks:
+        in_training = _run(model, batch, is_training=True)
+        as_it_is = in_training
+        if not all(module.training for module in model.modules()):
+            as_it_is = _run(model, batch, is_training=False)
+    return Places(Labels(model), sources, marks).sites(in_training, as_it_is)
+
+
+def _run(model: nn.Module, batch: Any, *, is_training: bool) -> Run:
+    with untouched(model):
+        if is_training:
+            model.train()
+        return watch(model, batch)
+
+
+def _unseen(source: Source) -> Site:
+    active = source.module.training and source.acts and source.rate > 0.0
+    return Site(source.name, source.kind, source.rate, active)
+
+
+class Places:
+    """Which site an event of a run belongs to.
+
+    Args:
+        labels: Of the model's sites.
+        sources: All of the model's.
+        marks: Of the run.
+    """
+
+    def __init__(self, labels: Labels, sources: Sequence[Source], marks: Marks) -> None:
+        self._labels, self._sources, self._marks = labels, sources, marks
+
+    def source_of(self, event: Event) -> Source | None:
+        """Where the rate of an event is kept; None where it is written in the code."""
+        source = self._marks.source_of(event.rate)
+        if source is not None:
+            return source
+        module = event.caller.module
+        if event.function in UNIFORM and event.elements <= 1:
+            return self._labels.layer_drop(module)
+        return self._labels.own_source(module)
+
+    def name_of(self, event: Event) -> str:
+        """The site's name."""
+        return self._labels.name_of(event.caller, event.function, self.source_of(event))
+
+    def sites(self, in_training: Run, as_it_is: Run) -> list[Site]:
+        """The sites of a run in training mode, and of one in the model's own mode."""
+        events: dict[str, list[Event]] = {}
+        for event in in_training.events:
+            events.setdefault(self.name_of(event), []).append(event)
+        draws = {self.name_of(event) for event in as_it_is.events if event.n_draws}
+        for event in as_it_is.events:
+            events.setdefault(self.name_of(event), [])
+        seen = [
+            self._site(name, found, in_training, name in draws)
+            for name, found in events.items()
+            if found
+        ]
+        met = {self.source_of(event) for found in events.values() for event in found}
+        return seen + [
+            self._not_met(source, in_training) for source in self._sources if source not in met
+        ]
+
+    def _site(self, name: str, events: Sequence[Event], run: Run, draws: bool) -> Site:
+        source = self.source_of(events[0])
+        calls = sum(_is_call(event) for event in events)
+        rate: float | None
+        if source is None:
+            rate = _highest(event.rate for event in events)
+            kind = events[0].function
+            if kind in UNIFORM or kind.startswith("bernoulli"):
+                kind = "unnamed"
+        else:
+            rate = source.rate
+            kind = source.kind
+            if events[0].caller.module is not source.module or kind == "rate":
+                kind = events[0].function
+            else:
+                calls = run.n_calls.get(source.module, calls)
+        active = draws and (rate is None or rate > 0.0)
+        elements = sum(event.elements for event in events)
+        line = events[0].caller.line
+        where = None if line is None else str(line)
+        return Site(name, kind, rate, active, where, calls, elements)
+
+    def _not_met(self, source: Source, run: Run) -> Site:
+        calls = run.n_calls.get(source.module, 0) if source.is_whole else 0
+        return Site(source.name, source.kind, source.rate, False, None, calls, 0)
+
+
+def _is_call(event: Event) -> bool:
+    return event.is_training or event.n_draws > 0
+
+
+def _highest(rates: Iterable[float]) -> float | None:
+    """The highest rate seen: a function without a gate is called at 0 where it is not to drop."""
+    seen = [rate for rate in rates if not math.isnan(rate)]
+    return max(seen) if seen else None

@@ -1,28 +1,35 @@
 """Set the drop rates of a model, and put them back."""
 
 import contextlib
-import difflib
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 
 from torch import nn
 
 from dropkit.core.rate import threshold_from_rate
-from dropkit.errors import SiteError
 from dropkit.sites.change import Change
-from dropkit.sites.find import dropout_modules
+from dropkit.sites.configs import config_fields, write_rates
+from dropkit.sites.patterns import check_patterns, first_match, possible_calls
+from dropkit.sites.presets import preset_rates
+from dropkit.sites.replaced import ReplacedFunctions
+from dropkit.sites.sources import Source, find_sources
+from dropkit.sites.steering import RateSteer
 
-#: One rate for all sites, or a rate for each glob pattern of site names; the first match rules.
+#: One rate for all sites, or a rate for each glob pattern of site names.
 Rates = float | Mapping[str, float]
 
 
-def set_rates(model: nn.Module, rates: Rates) -> Change:
-    """Set the drop rates of the sites that `find_sites` lists; other sites keep theirs.
+def set_rates(model: nn.Module, rates: Rates | str) -> Change:
+    """Set the drop rates of a model, wherever they are kept.
+
+    Rates that modules keep are set there, and in the config that the model was built from, so that
+    ``save_pretrained`` carries them. Rates that stand in the code are replaced as they are called.
 
     Args:
         model: Any module. Nothing is changed where an error is raised.
-        rates: A drop rate in [0, 1] for all sites, or ``{pattern: rate}`` with glob patterns
-            over site names (``*`` matches dots too). The first pattern that matches a site rules.
+        rates: A drop rate in [0, 1] for all sites; ``{pattern: rate}`` with glob patterns over
+            the names that `find_sites` gives (``*`` matches dots too), of which the first that
+            matches rules, and sites that none matches keep theirs; or the name of a preset:
+            ``"bert"``, ``"gpt"`` or ``"finetune"``, see `dropkit.sites.presets`.
 
     Returns:
         A handle with ``undo()``, usable in ``with``.
@@ -30,6 +37,10 @@ def set_rates(model: nn.Module, rates: Rates) -> Change:
     Raises:
         RateError: A rate is outside [0, 1] or nan.
         SiteError: A pattern matches no site.
+        OptionError: There is no such preset.
+
+    Warns:
+        RatesWarning: A field of the model's config cannot carry the rates of its sites.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3))
     >>> with set_rates(model, {"1": 0.1}):
@@ -38,31 +49,34 @@ def set_rates(model: nn.Module, rates: Rates) -> Change:
     >>> model[1].p
     0.3
     """
-    by_pattern = rates if isinstance(rates, Mapping) else {"*": rates}
+    sources = [source for source in find_sources(model) if source.is_settable]
+    by_pattern = _by_pattern(rates, sources)
     for pattern, rate in by_pattern.items():
         threshold_from_rate(rate, name="rates", site=pattern)
-    sites = list(dropout_modules(model))
+    calls = possible_calls(model)
     if isinstance(rates, Mapping):
-        _check_patterns(by_pattern, [name for name, _ in sites])
+        check_patterns(by_pattern, sources, [name for _, name in calls], argument="rates")
     steps = contextlib.ExitStack()
-    for name, module in sites:
-        for pattern, rate in by_pattern.items():
-            if fnmatchcase(name, pattern):
-                steps.callback(setattr, module, "p", module.p)
-                module.p = float(rate)
-                break
+    fields = config_fields(model)
+    for source in sources:
+        wanted = first_match(by_pattern, source.name)
+        if wanted is not None:
+            source.set(float(wanted), steps)
+    write_rates(fields, {source.name: source.rate for source in sources}, steps)
+    if _has_rates_in_its_code(calls, sources):
+        everywhere = float(by_pattern["*"]) if list(by_pattern) == ["*"] else None
+        steer = RateSteer(model, lambda name: first_match(by_pattern, name), everywhere)
+        steps.enter_context(ReplacedFunctions(model, steer))
     return Change(steps)
 
 
-def _check_patterns(patterns: Mapping[str, float], names: list[str]) -> None:
-    for pattern in patterns:
-        if not any(fnmatchcase(name, pattern) for name in names):
-            near = difflib.get_close_matches(pattern, names, n=3, cutoff=0.3)
-            message = f"`rates` must name sites of the model; no site matches {pattern!r}."
-            if near:
-                message += f" Near names: {', '.join(map(repr, near))}."
-            elif names:
-                message += f" The first of {len(names)} sites is {names[0]!r}."
-            else:
-                message += " The model has no dropout module."
-            raise SiteError(message)
+def _by_pattern(rates: Rates | str, sources: list[Source]) -> Mapping[str, float]:
+    if isinstance(rates, str):
+        return preset_rates(rates, sources)
+    return rates if isinstance(rates, Mapping) else {"*": rates}
+
+
+def _has_rates_in_its_code(calls: list[tuple[nn.Module, str]], sources: list[Source]) -> bool:
+    """Whether any module that calls a function that drops is not itself a site."""
+    whole = {source.module for source in sources if source.is_whole}
+    return any(module not in whole for module, _ in calls)

@@ -1,0 +1,138 @@
+"""The config of a model: which of its fields rule which sites, and how to write rates into it.
+
+Hugging Face's models copy their rates out of a config when they are built, and save the config.
+"""
+
+import contextlib
+import copy
+import warnings
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from dropkit.errors import RatesWarning
+from dropkit.sites.marks import Marks
+from dropkit.sites.sources import Source, find_sources, is_number
+
+
+@dataclass
+class ConfigField:
+    """A rate in a config.
+
+    Attributes:
+        config: Which holds it.
+        name: Of the field.
+        sites: Names of the sites that take their rate from it.
+    """
+
+    config: Any
+    name: str
+    sites: list[str] = field(default_factory=list)
+
+    def write(self, value: Any) -> None:
+        """Set it; some configs refuse what is no field of theirs."""
+        setattr(self.config, self.name, value)
+
+
+def config_fields(model: nn.Module) -> list[ConfigField]:
+    """The rates in the configs of `model`, with the sites that each rules.
+
+    To find these, the model is built once more from a config whose rates bear marks, on the
+    ``meta`` device, where it takes no memory. A model that cannot be built from its config alone
+    has no fields here.
+    """
+    return [*_of_model(model), *_of_adapters(model)]
+
+
+def _of_model(model: nn.Module) -> Iterator[ConfigField]:
+    prefix, owner = _owner(model)
+    if owner is None:
+        return
+    config = copy.deepcopy(owner.config)
+    marks, fields = Marks(), {}
+    for path, name, value in _rates(config):
+        holder = _at(config, path)
+        key = Source(".".join([*path, name]), model, name, "rate")
+        fields[key.name] = ConfigField(_at(owner.config, path), name)
+        setattr(holder, name, marks.add(key, float(value)))
+    if not fields:
+        return
+    try:
+        with torch.device("meta"), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
+            warnings.simplefilter("ignore")
+            twin = type(owner)(config)
+    except Exception:  # noqa: BLE001 - any class may want more than its config, and fail in any way
+        return
+    for source in find_sources(twin):
+        of = marks.source_of(source.rate)
+        if of is not None:
+            fields[of.name].sites.append(f"{prefix}{source.name}")
+    yield from fields.values()
+
+
+def _owner(model: nn.Module) -> tuple[str, Any]:
+    """The first module that has a config with rates to be built from, and the path to it."""
+    for path, module in model.named_modules():
+        config = getattr(module, "config", None)
+        if hasattr(config, "to_dict") and any(True for _ in _rates(config)):
+            return (f"{path}." if path else ""), module
+    return "", None
+
+
+def _rates(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, Any]]:
+    for name, value in list(vars(config).items()):
+        if hasattr(value, "to_dict") and not name.startswith("_"):
+            yield from _rates(value, (*path, name))
+        elif "drop" in name.lower() and is_number(value):
+            yield path, name, value
+
+
+def _at(config: Any, path: tuple[str, ...]) -> Any:
+    for name in path:
+        config = getattr(config, name)
+    return config
+
+
+def _of_adapters(model: nn.Module) -> Iterator[ConfigField]:
+    """PEFT's: each of its adapters has a config, and modules that bear the adapter's name."""
+    adapters = getattr(model, "peft_config", None)
+    if not isinstance(adapters, Mapping):
+        return
+    names = [source.name for source in find_sources(model)]
+    for adapter, config in adapters.items():
+        if is_number(getattr(config, "lora_dropout", None)):
+            ending = f"lora_dropout.{adapter}"
+            yield ConfigField(config, "lora_dropout", [n for n in names if n.endswith(ending)])
+
+
+def write_rates(
+    fields: list[ConfigField], rates: Mapping[str, float], steps: contextlib.ExitStack
+) -> None:
+    """Write the rates of sites into the fields that rule them.
+
+    A field whose sites have different rates stays as it is, and a warning says so.
+
+    Args:
+        fields: From `config_fields`, before any rate was set.
+        rates: Of every site, by name.
+        steps: Gets what takes this back.
+    """
+    for one in fields:
+        found = {rates[name] for name in one.sites if name in rates}
+        before = getattr(one.config, one.name)
+        if len(found) == 1:
+            rate = found.pop()
+            if rate != before:
+                steps.callback(one.write, before)
+                one.write(rate)
+        elif found:
+            warnings.warn(
+                f"the config field {one.name!r} stays {before!r}: its {len(one.sites)} sites have "
+                f"rates from {min(found):g} to {max(found):g}, and one field cannot carry these "
+                "through `save_pretrained`. Call `set_rates` again after loading.",
+                RatesWarning,
+                stacklevel=3,
+            )

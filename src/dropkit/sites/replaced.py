@@ -1,0 +1,365 @@
+"""The functions that drop, replaced while someone wants to see, steer or speed up their calls.
+
+A model may reach them as ``F.dropout``, as ``torch.dropout`` or, after ``from ... import``, by a
+name of its own file. All of these are replaced, and put back when the last who needs it leaves.
+A call then passes the steers that are set, which may change its rate, and goes on to torch, or to
+what stands in for torch.
+"""
+
+import contextlib
+import functools
+import inspect
+import sys
+import threading
+import weakref
+from collections import Counter
+from collections.abc import Callable, Iterator
+from types import ModuleType
+from typing import Any, NamedTuple, Self
+
+import torch
+import torch.nn.functional as F  # noqa: N812 - everybody's name for it
+from torch import Tensor, nn
+
+from dropkit import functional
+from dropkit.core.counted import Counted
+from dropkit.sites.expected import expected_bernoulli
+
+Function = Callable[..., Any]
+
+
+class Slot(NamedTuple):
+    """Where an argument of a function stands: its position, its name, and what it is if left out."""
+
+    position: int
+    name: str
+    default: Any
+
+    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """The argument in a call."""
+        if len(args) > self.position:
+            return args[self.position]
+        return kwargs.get(self.name, self.default)
+
+    def write(
+        self, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any
+    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
+        """The call with another argument there."""
+        if len(args) > self.position:
+            return (*args[: self.position], value, *args[self.position + 1 :]), kwargs
+        return args, {**kwargs, self.name: value}
+
+
+class Call:
+    """A call of a function that drops, on its way to torch.
+
+    Attributes:
+        function: Its name, as torch has it.
+        rate: Drop rate asked for, in [0, 1], which a steer may change; nan where each element has
+            its own.
+        is_training: Whether it is to draw at all, which a steer may change.
+        is_gated: Whether the function has an argument that says so; else a rate of 0 does.
+        input: What is dropped; for attention the query.
+        note: What a steer keeps with the call.
+    """
+
+    __slots__ = ("function", "input", "is_gated", "is_training", "note", "rate")
+
+    def __init__(
+        self, function: str, rate: float, is_training: bool, is_gated: bool, x: Any
+    ) -> None:
+        self.function, self.rate, self.is_training = function, rate, is_training
+        self.is_gated, self.input = is_gated, x
+        self.note: Any = None
+
+    @property
+    def draws(self) -> bool:
+        """Whether a mask will be drawn."""
+        return self.is_training and not self.rate <= 0.0
+
+
+class Steer:
+    """Sees the calls of functions that drop before they are made, the latest steer first.
+
+    Attributes:
+        sees_last: Whether it is to see what all others have made of a call.
+    """
+
+    sees_last = False
+
+    def see(self, call: Call) -> None:
+        """Look at a call of eager code, and change its rate or mode."""
+
+    def see_compiled(self, call: Call) -> None:
+        """Likewise while a compiler traces it: no stack can be read there."""
+
+
+class _State(threading.local):
+    call: Call | None = None
+
+
+_state = _State()
+_steers: list[Steer] = []
+_stand_ins: dict[Function, Function] = {}
+
+
+def current_call() -> Call | None:
+    """The call that is running in this thread, None outside of any."""
+    return _state.call
+
+
+def _passed(
+    theirs: Function,
+    call: Call,
+    rate: Slot,
+    gate: Slot | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
+    """Let the steers see a call, and make it as they left it."""
+    before = call.rate, call.is_training
+    is_compiling = torch.compiler.is_compiling()
+    for steer in reversed(_steers):
+        if is_compiling:
+            steer.see_compiled(call)
+        else:
+            steer.see(call)
+    if (call.rate, call.is_training) != before:
+        asked = call.rate if call.is_training else 0.0
+        args, kwargs = rate.write(args, kwargs, call.rate if gate else asked)
+        if gate:
+            args, kwargs = gate.write(args, kwargs, call.is_training)
+    if is_compiling:
+        return _run(theirs, args, kwargs)
+    outer, _state.call = _state.call, call
+    try:
+        return _run(theirs, args, kwargs)
+    finally:
+        _state.call = outer
+
+
+def _run(theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    stand_in = _stand_ins.get(theirs)
+    return theirs(*args, **kwargs) if stand_in is None else stand_in(*args, **kwargs)
+
+
+def _replacement(theirs: Function, rate: Slot, gate: Slot | None) -> Function:
+    name = theirs.__name__
+
+    @functools.wraps(theirs)
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        if not _steers:
+            return _run(theirs, args, kwargs)
+        p = rate.read(args, kwargs)
+        is_training = bool(gate.read(args, kwargs)) if gate else p > 0.0
+        x = args[0] if args else next(iter(kwargs.values()))
+        call = Call(name, p, is_training, gate is not None, x)
+        return _passed(theirs, call, rate, gate, args, kwargs)
+
+    return replaced
+
+
+def _recurrent(theirs: Function) -> Function:
+    """``torch.lstm`` and the like, whose arguments stand one later for packed sequences."""
+    name = theirs.__name__
+
+    @functools.wraps(theirs)
+    def replaced(*args: Any) -> Any:
+        if not _steers:
+            return _run(theirs, args, {})
+        at = 5 + isinstance(args[3], (list, tuple))
+        n_layers, p, is_training = args[at - 1 : at + 2]
+        call = Call(name, p if n_layers > 1 else 0.0, is_training, True, args[0])
+        slots = Slot(at, "dropout", 0.0), Slot(at + 1, "train", False)
+        return _passed(theirs, call, *slots, args, {})
+
+    return replaced
+
+
+def _bernoulli(theirs: Function) -> Function:
+    """``torch.bernoulli``, ``Tensor.bernoulli`` and ``Tensor.bernoulli_``: masks made by hand."""
+    name = theirs.__name__
+    chance = Slot(1, "p", 0.5 if name == "bernoulli_" else None)
+
+    @functools.wraps(theirs)
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        if not _steers or torch.compiler.is_compiling():
+            return _run(theirs, args, kwargs)
+        keep = chance.read(args, kwargs)
+        rate = 1.0 - keep if isinstance(keep, (int, float)) else torch.nan
+        call = Call(name, rate, True, False, args[0])
+        for steer in reversed(_steers):
+            steer.see(call)
+        if not call.draws:
+            return expected_bernoulli(args[0], keep, is_in_place=name == "bernoulli_")
+        outer, _state.call = _state.call, call
+        try:
+            return _run(theirs, args, kwargs)
+        finally:
+            _state.call = outer
+
+    return replaced
+
+
+def _uniform(theirs: Function) -> Function:
+    """``torch.rand`` and the like: no steer knows what such numbers are for."""
+
+    @functools.wraps(theirs)
+    def replaced(*args: Any, **kwargs: Any) -> Any:
+        return _run(theirs, args, kwargs)
+
+    return replaced
+
+
+def _replacements() -> Iterator[tuple[Any, str, Function, Function]]:
+    """(holder, name, theirs, replacement) of each function that drops."""
+    p = Slot(1, "p", 0.5)
+    for name in ("dropout", "dropout1d", "dropout2d", "dropout3d"):
+        theirs = getattr(F, name)
+        yield F, name, theirs, _replacement(theirs, p, Slot(2, "training", True))
+    for name in ("alpha_dropout", "feature_alpha_dropout"):
+        theirs = getattr(F, name)
+        yield F, name, theirs, _replacement(theirs, p, Slot(2, "training", False))
+    theirs = F.scaled_dot_product_attention
+    yield F, theirs.__name__, theirs, _replacement(theirs, Slot(4, "dropout_p", 0.0), None)
+    for stem in ("dropout", "alpha_dropout", "feature_dropout", "feature_alpha_dropout"):
+        for name in (stem, f"{stem}_"):
+            theirs = getattr(torch, name)
+            yield torch, name, theirs, _replacement(theirs, p, Slot(2, "train", True))
+    for name in ("lstm", "gru", "rnn_tanh", "rnn_relu"):
+        theirs = getattr(torch, name)
+        yield torch, name, theirs, _recurrent(theirs)
+        yield torch._VF, name, theirs, _recurrent(theirs)  # noqa: SLF001 - what nn.RNNBase calls
+    yield torch, "bernoulli", torch.bernoulli, _bernoulli(torch.bernoulli)
+    for name in ("bernoulli", "bernoulli_"):
+        yield Tensor, name, getattr(Tensor, name), _bernoulli(getattr(Tensor, name))
+    for name in ("rand", "rand_like"):
+        yield torch, name, getattr(torch, name), _uniform(getattr(torch, name))
+    yield Tensor, "uniform_", Tensor.uniform_, _uniform(Tensor.uniform_)
+    for name in functional.__all__:
+        theirs = getattr(functional, name)
+        slots = _slots(theirs)
+        if slots is not None:
+            yield functional, name, theirs, _replacement(theirs, *slots)
+
+
+def _slots(theirs: Function) -> tuple[Slot, Slot | None] | None:
+    """Where dropkit's own functions have rate and mode; None for one that has no rate."""
+    found: dict[str, Slot] = {}
+    for position, (name, parameter) in enumerate(inspect.signature(theirs).parameters.items()):
+        found[name] = Slot(position, name, parameter.default)
+    rate = next((found[name] for name in ("p", "drop_prob", "dropout_p") if name in found), None)
+    return None if rate is None else (rate, found.get("training"))
+
+
+#: Each place of a replaced function: (holder, name, theirs, replacement).
+PLACES = tuple(_replacements())
+_by_theirs = {theirs: replacement for _, _, theirs, replacement in PLACES}
+_ours = {replacement for _, _, _, replacement in PLACES}
+
+
+def name_of_replaced(value: Any) -> str | None:
+    """The name of a function that drops, whether it is replaced now or not; None for another."""
+    if inspect.isroutine(value) and (value in _by_theirs or value in _ours):
+        return str(value.__name__)
+    return None
+
+
+class _Replaced(Counted):
+    def begin(self, stack: contextlib.ExitStack) -> None:
+        for holder, name, theirs, replacement in PLACES:
+            is_own = name in vars(holder)
+            setattr(holder, name, replacement)
+            if is_own:
+                stack.callback(setattr, holder, name, theirs)
+            else:
+                stack.callback(delattr, holder, name)
+
+
+_replaced = _Replaced()
+
+
+class _Renamed:
+    """Names in the files of models that stand for a replaced function."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._users: Counter[tuple[str, str]] = Counter()
+        self._theirs: dict[tuple[str, str], Function] = {}
+
+    def begin(self, model: nn.Module) -> list[tuple[str, str]]:
+        """Replace them in the files of the classes of `model`; returns what `end` takes."""
+        with self._lock:
+            names = list(self._names(model))
+            self._users.update(names)
+        return names
+
+    def end(self, names: list[tuple[str, str]]) -> None:
+        """Put back those that nobody else needs replaced."""
+        with self._lock:
+            self._users.subtract(names)
+            for file, name in names:
+                if not self._users[file, name] and (file, name) in self._theirs:
+                    setattr(sys.modules[file], name, self._theirs.pop((file, name)))
+
+    def _names(self, model: nn.Module) -> Iterator[tuple[str, str]]:
+        for file in _files(model):
+            for name, value in list(vars(file).items()):
+                key = file.__name__, name
+                if key in self._theirs:
+                    yield key
+                elif inspect.isroutine(value) and value in _by_theirs:
+                    self._theirs[key] = value
+                    setattr(file, name, _by_theirs[value])
+                    yield key
+
+
+def _files(model: nn.Module) -> list[ModuleType]:
+    """The files in which the classes of a model are, without torch's and dropkit's."""
+    names = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
+    files = [sys.modules[name] for name in sorted(names) if name in sys.modules]
+    theirs = ("torch.", "dropkit.", "builtins")
+    return [file for file in files if not file.__name__.startswith(theirs)]
+
+
+_renamed = _Renamed()
+
+
+class ReplacedFunctions:
+    """From now on, until it is closed or left as a ``with`` block, the functions are replaced.
+
+    Args:
+        model: Also where the files of its classes have names of their own for them. When the
+            model is gone, this is closed.
+        steer: Sees every call of the process. It may not keep the model alive.
+    """
+
+    def __init__(self, model: nn.Module | None = None, steer: Steer | None = None) -> None:
+        self._names = [] if model is None else _renamed.begin(model)
+        self._steer = steer
+        self._is_open = True
+        _replaced.__enter__()
+        if steer is not None:
+            _steers.insert(0 if steer.sees_last else len(_steers), steer)
+        if model is not None:
+            weakref.finalize(model, self.close).atexit = False
+
+    def close(self) -> None:
+        """Put everything back; a second call does nothing."""
+        if self._is_open:
+            self._is_open = False
+            if self._steer is not None:
+                _steers.remove(self._steer)
+            _replaced.__exit__()
+            _renamed.end(self._names)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+
+def stand_in(theirs: Function, ours: Function) -> None:
+    """From now on `ours` runs where a replaced `theirs` is called."""
+    _stand_ins[theirs] = ours
