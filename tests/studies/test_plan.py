@@ -4,10 +4,13 @@ import math
 import re
 
 import pytest
+from torch import nn
 
-from dropkit.errors import OptionError
+from dropkit.errors import OptionError, SiteError
+from dropkit.nn.schedules import Schedule
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
+from dropkit.studies.trial import Trial
 
 
 def test_grid_is_every_combination() -> None:
@@ -29,6 +32,36 @@ def test_rates_that_are_no_numbers_are_handed_on() -> None:
     assert "srivastava-2014" == arm.to_dict()["rates"]
     assert 0.5 == Arm("by pattern", rates={"a": 0.5, "b": 0.1}).highest_rate
     assert not Arm("none").has_dropout
+
+
+def test_schedules_follow_the_steps_of_the_masks() -> None:
+    """An arm's schedule sets the rates of its sites at each step, and the rest stay numbers."""
+    rates = {"0": Schedule.early(0.5, steps=2), "*": 0.1}
+    arm = Arm("early", rates=rates)
+    assert arm.has_dropout
+    assert {"0": rates["0"].to_dict(), "*": 0.1} == arm.to_dict()["rates"]
+    model = nn.Sequential(nn.Dropout(0.3), nn.Dropout(0.3))
+    trial = Trial(arm, 0)
+    change = trial.apply(model)
+    seen = []
+    for step in range(4):
+        with trial.masks(step):
+            seen.append([layer.p for layer in model])
+    assert [[0.5, 0.1], [0.5, 0.1], [0.0, 0.1], [0.0, 0.1]] == seen
+    change.undo()
+    assert [0.3, 0.3] == [layer.p for layer in model]
+
+
+def test_schedule_without_a_module_is_refused() -> None:
+    """A rate that stands in the code cannot follow a schedule, and nothing is changed."""
+
+    class InCode(nn.Module):
+        def forward(self, x):
+            return nn.functional.dropout(x, 0.5, self.training)
+
+    message = "`rates` may be a schedule where a module keeps the rate; none does here."
+    with pytest.raises(SiteError, match="^" + re.escape(message) + "$"):
+        Trial(Arm("x", rates=Schedule.late(0.5, start=2)), 0).apply(InCode())
 
 
 def test_only_differences_in_rates_are_judged() -> None:

@@ -9,7 +9,11 @@ from typing import Any, Self
 
 from dropkit.core.rate import threshold_from_rate
 from dropkit.errors import OptionError
+from dropkit.nn.schedules import Schedule
 from dropkit.sites.rates import Rates
+
+#: What `dropkit.set_rates` takes, the name of a preset, or schedules in the place of rates.
+ArmRates = Rates | str | Schedule | Mapping[str, float | Schedule]
 
 #: What JSON can write: None, bool, int, float, str, and lists and dicts of these.
 Json = Any
@@ -21,8 +25,9 @@ class Arm:
 
     Attributes:
         name: Unique within a study.
-        rates: What `dropkit.set_rates` takes: a drop rate in [0, 1], ``{pattern: rate}``, or
-            whatever else it knows; numbers are checked here, the rest where it is applied.
+        rates: What `dropkit.set_rates` takes: a drop rate in [0, 1], ``{pattern: rate}``, or the
+            name of a preset; or a `dropkit.nn.schedules.Schedule` in the place of any rate.
+            Numbers are checked here, the rest where it is applied.
         weight_decay: Strength of the weight decay, >= 0, in the optimizer's own unit.
         model_change: Handed to the fit as it is, for what is not a rate: where a layer stands,
             how wide it is. Whatever JSON can write.
@@ -31,7 +36,7 @@ class Arm:
     """
 
     name: str
-    rates: Rates = 0.0
+    rates: ArmRates = 0.0
     weight_decay: float = 0.0
     model_change: Mapping[str, Json] = field(default_factory=dict)
     data_fraction: float = 1.0
@@ -61,7 +66,7 @@ class Arm:
     def grid(
         cls,
         *,
-        rates: Sequence[Rates] = (0.0,),
+        rates: Sequence[ArmRates] = (0.0,),
         weight_decay: Sequence[float] = (0.0,),
         model_change: Sequence[Mapping[str, Json]] = ({},),
     ) -> tuple[Self, ...]:
@@ -118,14 +123,14 @@ class Arm:
         }
 
 
-def _listed(rates: Rates) -> list[Any]:
+def _listed(rates: ArmRates) -> list[Any]:
     return list(rates.values()) if isinstance(rates, Mapping) else [rates]
 
 
 def _written(rates: Any) -> Json:
     if isinstance(rates, Mapping):
         return {pattern: _written(rate) for pattern, rate in rates.items()}
-    return rates if isinstance(rates, int | float | str) else repr(rates)
+    return rates.to_dict() if isinstance(rates, Schedule) else rates
 
 
 def _said(value: Any) -> str:

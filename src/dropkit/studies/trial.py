@@ -11,7 +11,8 @@ from torch import nn
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.sites.change import Change
-from dropkit.sites.rates import set_rates
+from dropkit.sites.scheduled import ScheduledRates
+from dropkit.studies.applied import apply_rates
 from dropkit.studies.plan import Arm
 
 
@@ -57,6 +58,7 @@ class Trial:
         began: When it began, on the clock of `time.monotonic`.
         line: To whoever runs it.
         reasons: Why it was told to stop; empty where it was not.
+        scheduled: Rates that follow the steps of `masks`.
     """
 
     arm: Arm
@@ -67,6 +69,7 @@ class Trial:
     began: float = field(default_factory=time.monotonic, compare=False, repr=False)
     line: Line = field(default_factory=_NoLine, compare=False, repr=False)
     reasons: list[str] = field(default_factory=list, compare=False, repr=False)
+    scheduled: list[ScheduledRates] = field(default_factory=list, compare=False, repr=False)
 
     def seed(self, purpose: str) -> int:
         """A seed in [0, 2**63) for one source of chance; the same in every arm of the replicate.
@@ -78,11 +81,24 @@ class Trial:
         return root.fold(purpose).key >> 1
 
     def apply(self, model: nn.Module) -> Change:
-        """Give `model` this arm's drop rates."""
-        return set_rates(model, self.arm.rates)
+        """Give `model` this arm's drop rates; schedules follow the steps of `masks`.
+
+        Raises:
+            SiteError: A pattern matches no site, or no module keeps the rate of a schedule.
+        """
+        change = apply_rates(model, self.arm.rates)
+        if isinstance(change, ScheduledRates):
+            self.scheduled.append(change)
+        return change
 
     def masks(self, step: int) -> masks_at:
-        """A block in which masks are named: nested across the arms' rates, the same in a replay."""
+        """A block in which masks are named: nested across the arms' rates, the same in a replay.
+
+        Args:
+            step: Of training, from 0 on; the rates of an arm with schedules become this step's.
+        """
+        for rates in self.scheduled:
+            rates.go_to(step)
         return masks_at(self.seed("masks"), step=step)
 
     def report(self, step: int, **metrics: float) -> None:

@@ -18,7 +18,9 @@ def run_trial(fit: Fit, trial: Trial, line: Line, *, threads: int) -> TrialRecor
     The number of threads is the same wherever a trial runs, because sums over threads round in
     another order when it is another one.
     """
-    trial = dataclasses.replace(trial, points=[], reasons=[], line=line, began=time.monotonic())
+    trial = dataclasses.replace(
+        trial, points=[], reasons=[], scheduled=[], line=line, began=time.monotonic()
+    )
     metrics: dict[str, float] = {}
     error = None
     with _threads(threads):
