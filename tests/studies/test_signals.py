@@ -121,8 +121,8 @@ CASES = [
         "underfits",
         {"losses": UNDERFIT},
         {},
-        "Without dropout the training loss is 96% of the validation loss, and every rate makes it "
-        "worse.",
+        "Without dropout the training loss is 96% of the validation loss; low and high make it "
+        "worse, and no rate helps.",
     ),
     (
         "more-data",

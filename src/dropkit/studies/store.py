@@ -13,6 +13,7 @@ from dropkit.studies.lock import locked
 from dropkit.studies.plan import Json
 from dropkit.studies.result import TrialRecord
 from dropkit.studies.trial import Point
+from dropkit.studies.words import listed
 
 #: Raised with every change of the tables below; kept in the file's ``user_version``.
 SCHEMA = 1
@@ -147,8 +148,9 @@ class Store:
         ours = {part: _written(value) for part, value in design.items()}
         other = [part for part in {**ours, **held} if ours.get(part) != held.get(part)]
         if other:
+            named = listed([part.replace("_", " ") for part in other])
             raise StoreError(
-                f"`{self.path}` holds a study with other {_listed(other)}. Put them back, or give "
+                f"`{self.path}` holds a study with other {named}. Put them back, or give "
                 "this study a file of its own."
             )
 
@@ -244,8 +246,3 @@ def _row(replicate: int, arm: str, position: int, point: Point) -> tuple[int, st
 
 def _written(value: Json) -> str:
     return json.dumps(value, sort_keys=True)
-
-
-def _listed(parts: list[str]) -> str:
-    names = [part.replace("_", " ") for part in parts]
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]

@@ -10,6 +10,7 @@ from dropkit.studies.result import Difference, TrialRecord, Verdict
 from dropkit.studies.signals.evidence import Checks, Evidence
 from dropkit.studies.signals.table import next_step, signals
 from dropkit.studies.statistics import Estimate, joint_confidence, mean_with_interval
+from dropkit.studies.words import listed
 
 _MOST_REPLICATES = 100
 
@@ -52,6 +53,7 @@ def verdict(
         words.replicates(),
         words.scope(),
         *words.watched(),
+        *words.harmful(),
         *words.settling(),
         *words.best_of(rivals),
         *words.gap(),
@@ -121,6 +123,14 @@ class _Words:
             "(Wang and Ramdas 2024)."
         ]
 
+    def harmful(self) -> list[str]:
+        """The rates that do harm by themselves, where the verdict is another one."""
+        names = self.evidence.harmful
+        if self.evidence.decision == "harms" or not names:
+            return []
+        does = "do" if len(names) > 1 else "does"
+        return [f"{listed(names)} {does} harm: above {self.baseline}, all arms allowed for."]
+
     def settling(self) -> list[str]:
         """How much more would settle it, were the spread to stay as it is."""
         if self.evidence.decision != "not enough evidence" or len(self.best.pairs) < 2:
@@ -140,7 +150,7 @@ class _Words:
         if len(rivals) == 1:
             return [f"{rivals[0]} is the best of these rates ({self.terms.confidence:.0%})."]
         return [
-            f"The best of these rates is one of {_listed(rivals)} ({self.terms.confidence:.0%}): "
+            f"The best of these rates is one of {listed(rivals)} ({self.terms.confidence:.0%}): "
             "they cannot be told apart."
         ]
 
@@ -192,10 +202,6 @@ class _Words:
             return None
         pairs = [a - b for a, b in zip(ours, theirs, strict=True)]
         return mean_with_interval(pairs, confidence=self.terms.confidence, look=self.look)
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}" if len(names) > 1 else names[0]
 
 
 def _signed(value: float) -> str:

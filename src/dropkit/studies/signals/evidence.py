@@ -106,6 +106,11 @@ class Evidence:
         """How many count."""
         return len(self.records[self.baseline])
 
+    @property
+    def harmful(self) -> list[str]:
+        """The dropout arms whose joint interval lies above 0."""
+        return [d.arm for d in self.differences if d.jointly is not None and d.jointly.low > 0.0]
+
     def values(self, arm: str, metric: str) -> list[float]:
         """A metric of each record of `arm`; empty where any lacks it."""
         records = self.records[arm]

@@ -2,6 +2,7 @@
 
 from dropkit.studies.result import Signal
 from dropkit.studies.signals.evidence import About, Evidence
+from dropkit.studies.words import listed
 
 ABOUT = About(
     name="underfits",
@@ -17,22 +18,28 @@ HIGH_TRAINING_LOSS = 0.8
 
 
 def check(evidence: Evidence) -> Signal:
-    """Fires where the baseline's training loss is high, and the study says that dropout harms."""
+    """Fires where the baseline's training loss is high, some rate does harm and none helps."""
     train, validation = (
         evidence.mean(evidence.baseline, name) for name in ("train_loss", "validation_loss")
     )
     if train is None or validation is None or validation <= 0.0:
         return ABOUT.not_measured("It needs the metrics train_loss and validation_loss.")
-    share = train / validation
-    facts = {"train_share": share, "high_training_loss": HIGH_TRAINING_LOSS}
-    is_high, only_hurts = share >= HIGH_TRAINING_LOSS, evidence.decision == "harms"
-    if is_high and only_hurts:
-        return ABOUT.fired(
-            f"Without dropout the training loss is {share:.0%} of the validation loss, and every "
-            "rate makes it worse.",
+    share, harmful = train / validation, evidence.harmful
+    facts = {
+        "train_share": share,
+        "high_training_loss": HIGH_TRAINING_LOSS,
+        "n_harmful": len(harmful),
+    }
+    if share < HIGH_TRAINING_LOSS:
+        return ABOUT.silent(
+            f"No: the training loss is {share:.0%} of the validation loss: the model overfits.",
             **facts,
         )
-    why = "not every rate was shown to do harm"
-    if not is_high:
-        why = f"the training loss is {share:.0%} of the validation loss: the model overfits"
-    return ABOUT.silent(f"No: {why}.", **facts)
+    if not harmful or evidence.decision == "helps":
+        return ABOUT.silent("No: dropout was not shown to do nothing but harm.", **facts)
+    make = "make" if len(harmful) > 1 else "makes"
+    return ABOUT.fired(
+        f"Without dropout the training loss is {share:.0%} of the validation loss; "
+        f"{listed(harmful)} {make} it worse, and no rate helps.",
+        **facts,
+    )
