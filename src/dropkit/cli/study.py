@@ -104,6 +104,8 @@ def study(  # noqa: PLR0913 - a command has an argument for each option
     result = run_live(found, console, retry_failed=retry_failed)
     if export is not None:
         _export(found.db, export, console)
+    if result.was_stopped:
+        console.print("Nothing is lost: the same command goes on from here.")
     tell(result, console, out / f"{stem}.html")
 
 
