@@ -4,6 +4,7 @@ from dropkit import errors, functional, nn
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
+from dropkit.nn.schedules import Schedule
 from dropkit.sites.accelerate import accelerate
 from dropkit.sites.awaken import awaken
 from dropkit.sites.find import Site, find_sites
@@ -12,6 +13,7 @@ from dropkit.sites.silence import silence
 
 __all__ = [
     "Address",
+    "Schedule",
     "Site",
     "accelerate",
     "awaken",

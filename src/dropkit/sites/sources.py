@@ -47,7 +47,7 @@ class Source:
     @property
     def is_whole(self) -> bool:
         """Whether the module is there to drop: all its calls are one site."""
-        return self.kind not in ("rate", "LayerDrop")
+        return isinstance(self.module, _DropoutNd) or self.kind not in ("rate", "LayerDrop")
 
     @property
     def is_settable(self) -> bool:

@@ -65,14 +65,14 @@ class RateSteer(NamedSteer):
     Args:
         model: Whose calls are steered.
         rate_of: The rate of a site of this name; None to leave it.
-        everywhere: The one rate of all sites, where there is one: compiled code has no names.
+        is_one: Whether all sites have the same rate: compiled code has no names.
     """
 
     def __init__(
-        self, model: nn.Module, rate_of: Callable[[str], float | None], everywhere: float | None
+        self, model: nn.Module, rate_of: Callable[[str], float | None], is_one: bool
     ) -> None:
         super().__init__(model)
-        self._rate_of, self._everywhere = rate_of, everywhere
+        self._rate_of, self._is_one = rate_of, is_one
 
     def decide(self, call: Call, name: str, source: Source | None, *, is_whole: bool) -> None:
         """What a module keeps was set there, unless only this call of several is meant."""
@@ -84,8 +84,9 @@ class RateSteer(NamedSteer):
 
     def see_compiled(self, call: Call) -> None:
         """One rate for all needs no names."""
-        if self._everywhere is not None:
-            _set(call, self._everywhere)
+        rate = self._rate_of("") if self._is_one else None
+        if rate is not None:
+            _set(call, rate)
 
 
 def _set(call: Call, rate: float) -> None:
