@@ -12,7 +12,6 @@ from digits import digits, measure
 from torch import nn
 
 import dropkit
-from dropkit.nn.schedules import Schedule
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial
@@ -24,7 +23,7 @@ ARMS = (
     Arm("no dropout"),
     Arm("0.1", rates=0.1),
     Arm("0.3", rates=0.3),
-    Arm("0.1, early", rates=Schedule.early(0.1, steps=STEPS // 3, is_linear=True)),
+    Arm("0.1, early", rates=dropkit.Schedule.early(0.1, steps=STEPS // 3, is_linear=True)),
 )
 
 

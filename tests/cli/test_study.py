@@ -2,9 +2,7 @@
 
 import csv
 import json
-import os
 import re
-import subprocess
 import sys
 from pathlib import Path
 
@@ -44,29 +42,16 @@ def file(tmp_path: Path) -> Path:
     return path
 
 
-def dropkit_study(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command in a process of its own, outside a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "dropkit", "study", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-def test_study_runs_goes_on_and_exports(file: Path, tmp_path: Path) -> None:
+def test_study_runs_goes_on_and_exports(dropkit, file: Path, tmp_path: Path) -> None:
     """One command from a file to page, JSON and table; the same again runs nothing anew."""
-    done = dropkit_study(file, "--workers", "1", "--replicates", "2", cwd=tmp_path)
+    done = dropkit("study", file, "--workers", "1", "--replicates", "2", cwd=tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
     assert "Trial failed: half, replicate 2: ValueError: unlucky" in done.stdout
     report = json.loads((tmp_path / "my_study.json").read_text(encoding="utf-8"))
     assert ("Mine", 1, 4) == (report["title"], report["n_complete"], len(report["trials"]))
     assert "Mine" in (tmp_path / "my_study.html").read_text(encoding="utf-8")
     arguments = ("--workers", "0", "--replicates", "2", "--export", "t.csv")
-    again = dropkit_study("my_study:mine", *arguments, cwd=tmp_path)
+    again = dropkit("study", "my_study:mine", *arguments, cwd=tmp_path)
     assert (0, "") == (again.returncode, again.stderr)
     assert 4 == len((tmp_path / "begun.txt").read_text(encoding="utf-8").splitlines())
     with (tmp_path / "t.csv").open(encoding="utf-8", newline="") as table:
@@ -76,7 +61,7 @@ def test_study_runs_goes_on_and_exports(file: Path, tmp_path: Path) -> None:
         rows[0][name] for name in ("arm", "model_change", "metric_loss", "error")
     )
     assert ("ValueError: unlucky", "") == (rows[2]["error"], rows[2]["metric_loss"])
-    refused = dropkit_study(file, cwd=tmp_path)
+    refused = dropkit("study", file, cwd=tmp_path)
     assert (2, "") == (refused.returncode, refused.stdout.partition("\n")[2])
     assert refused.stderr == (
         "dropkit: `my_study.db` holds a study with other replicates. Put them back, or give this "
@@ -161,9 +146,9 @@ def test_target_that_is_no_study(target, text, message, tmp_path, monkeypatch) -
         load(target, Study)
 
 
-def test_help_says_that_it_runs_code(tmp_path: Path) -> None:
+def test_help_says_that_it_runs_code(dropkit, tmp_path: Path) -> None:
     """The help warns that the file's code is run, and says that a study goes on."""
-    done = dropkit_study("--help", cwd=tmp_path)
+    done = dropkit("study", "--help", cwd=tmp_path)
     assert 0 == done.returncode
     said = " ".join(done.stdout.split())
     assert "This runs your code" in said

@@ -6,8 +6,8 @@ import re
 import pytest
 from torch import nn
 
-from dropkit.errors import OptionError, SiteError
-from dropkit.nn.schedules import Schedule
+from dropkit import Schedule
+from dropkit.errors import OptionError
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial
@@ -50,18 +50,6 @@ def test_schedules_follow_the_steps_of_the_masks() -> None:
     assert [[0.5, 0.1], [0.5, 0.1], [0.0, 0.1], [0.0, 0.1]] == seen
     change.undo()
     assert [0.3, 0.3] == [layer.p for layer in model]
-
-
-def test_schedule_without_a_module_is_refused() -> None:
-    """A rate that stands in the code cannot follow a schedule, and nothing is changed."""
-
-    class InCode(nn.Module):
-        def forward(self, x):
-            return nn.functional.dropout(x, 0.5, self.training)
-
-    message = "`rates` may be a schedule where a module keeps the rate; none does here."
-    with pytest.raises(SiteError, match="^" + re.escape(message) + "$"):
-        Trial(Arm("x", rates=Schedule.late(0.5, start=2)), 0).apply(InCode())
 
 
 def test_only_differences_in_rates_are_judged() -> None:

@@ -7,6 +7,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -126,7 +127,7 @@ def test_numbers_come_back_to_the_bit(tmp_path) -> None:
     """Every float of a record is the same after a trip through the file, nan included."""
     numbers = {"a": 0.1 + 0.2, "b": 5e-324, "c": -0.0, "d": math.inf, "e": 1.7976931348623157e308}
     record = TrialRecord("none", 0, numbers, (Point(3, numbers),), 1.5, None)
-    with Store(tmp_path / "study.db", DESIGN) as store:
+    with closing(Store(tmp_path / "study.db", DESIGN)) as store:
         store.end(record)
         assert [record] == store.records()
         store.end(TrialRecord("half", 0, {"a": math.nan}, error="metrics are not finite: a"))
@@ -136,7 +137,7 @@ def test_numbers_come_back_to_the_bit(tmp_path) -> None:
 def test_reports_are_there_at_once(tmp_path) -> None:
     """Another process reads each report while the trial still runs."""
     db = tmp_path / "study.db"
-    with Store(db, DESIGN) as store:
+    with closing(Store(db, DESIGN)) as store:
         store.begin(0, "none")
         store.report(0, "none", 0, Point(10, {"loss": 0.5}))
         with opened_to_read(db) as database:
@@ -150,11 +151,11 @@ def test_second_process_is_refused(tmp_path) -> None:
     """Two at one file: the second is told who holds it, and the first goes on."""
     db = tmp_path / "study.db"
     message = f"`{db}` is in use by process {os.getpid()}. Wait until it has ended, or end it."
-    with Store(db, DESIGN) as store:
+    with closing(Store(db, DESIGN)) as store:
         with pytest.raises(StoreError, match="^" + re.escape(message) + "$"):
             Store(db, DESIGN)
         store.begin(0, "none")
-    Store(db, DESIGN).__exit__(None, None, None)
+    Store(db, DESIGN).close()
 
 
 @pytest.mark.parametrize(

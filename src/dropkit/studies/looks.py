@@ -3,8 +3,8 @@
 import math
 from typing import Protocol
 
-from dropkit.errors import MissingExtraError
 from dropkit.studies import sequential
+from dropkit.studies.special import student_quantile
 
 
 class Look(Protocol):
@@ -46,13 +46,3 @@ ONCE: Look = _Once()
 
 #: For a study that is watched, and ends when it likes: `dropkit.studies.sequential`.
 ANYTIME: Look = _Anytime()
-
-
-def student_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t distribution."""
-    try:
-        from scipy.special import stdtrit  # noqa: PLC0415 - scipy belongs to an extra
-    except ImportError as error:
-        message = "statistics need scipy: pip install 'dropkit[study]'."
-        raise MissingExtraError(message) from error
-    return float(stdtrit(degrees, probability))

@@ -10,10 +10,10 @@ from typing import Any, Self
 from dropkit.core.rate import threshold_from_rate
 from dropkit.errors import OptionError
 from dropkit.nn.schedules import Schedule
-from dropkit.sites.rates import Rates
+from dropkit.sites.rates import Rates, Scheduled
 
-#: What `dropkit.set_rates` takes, the name of a preset, or schedules in the place of rates.
-ArmRates = Rates | str | Schedule | Mapping[str, float | Schedule]
+#: What `dropkit.set_rates` takes.
+ArmRates = Rates | str | Scheduled
 
 #: What JSON can write: None, bool, int, float, str, and lists and dicts of these.
 Json = Any
@@ -25,9 +25,9 @@ class Arm:
 
     Attributes:
         name: Unique within a study.
-        rates: What `dropkit.set_rates` takes: a drop rate in [0, 1], ``{pattern: rate}``, or the
-            name of a preset; or a `dropkit.nn.schedules.Schedule` in the place of any rate.
-            Numbers are checked here, the rest where it is applied.
+        rates: What `dropkit.set_rates` takes: a drop rate in [0, 1], ``{pattern: rate}``, the
+            name of a preset, or a `dropkit.Schedule` in the place of any rate. Numbers are
+            checked here, the rest where it is applied.
         weight_decay: Strength of the weight decay, >= 0, in the optimizer's own unit.
         model_change: Handed to the fit as it is, for what is not a rate: where a layer stands,
             how wide it is. Whatever JSON can write.

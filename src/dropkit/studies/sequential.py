@@ -33,7 +33,7 @@ from functools import lru_cache
 
 import numpy as np
 
-from dropkit.errors import MissingExtraError
+from dropkit.studies.special import student_cdf
 
 #: Spread of the effects that the test is best at, in standard deviations of a paired difference.
 #: What dropout does to a validation loss lies at 1 to 3 of them in paired studies.
@@ -41,16 +41,6 @@ PRIOR_SD = 2.0
 
 _C = PRIOR_SD**-2
 _STEPS = 200  # of a bisection: more than a float64 has bits
-
-
-def student_cdf(x: float, degrees: int) -> float:
-    """Distribution function of Student's t distribution."""
-    try:
-        from scipy.special import stdtr  # noqa: PLC0415 - scipy belongs to an extra
-    except ImportError as error:
-        message = "statistics need scipy: pip install 'dropkit[study]'."
-        raise MissingExtraError(message) from error
-    return float(stdtr(degrees, x))
 
 
 def log_e_value(values: Sequence[float], mean: float = 0.0, *, side: int = 0) -> float:

@@ -5,8 +5,6 @@ import json
 import sqlite3
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
 
 from dropkit.errors import StoreError
 from dropkit.studies.lock import locked
@@ -68,15 +66,8 @@ class Store:
                 self._open(design)
             self._stack = self._stack.pop_all()
 
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Let go of the file."""
         self._stack.close()
 
     def records(self) -> list[TrialRecord]:

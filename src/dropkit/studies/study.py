@@ -177,7 +177,7 @@ class Study:
         with contextlib.ExitStack() as stack:
             store = None
             if self.db is not None:
-                store = stack.enter_context(Store(self.db, self.design()))
+                store = stack.enter_context(contextlib.closing(Store(self.db, self.design())))
                 if retry_failed:
                     store.forget_failed()
             progress = Progress(

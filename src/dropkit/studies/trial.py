@@ -10,9 +10,8 @@ from torch import nn
 
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
-from dropkit.sites.change import Change
+from dropkit.sites.rates import set_rates
 from dropkit.sites.scheduled import ScheduledRates
-from dropkit.studies.applied import apply_rates
 from dropkit.studies.plan import Arm
 
 
@@ -80,15 +79,14 @@ class Trial:
         root = Address.from_seed(self.study_seed).fold("trial").fold(self.replicate)
         return root.fold(purpose).key >> 1
 
-    def apply(self, model: nn.Module) -> Change:
-        """Give `model` this arm's drop rates; schedules follow the steps of `masks`.
+    def apply(self, model: nn.Module) -> ScheduledRates:
+        """Give `model` this arm's drop rates; schedules among them follow the steps of `masks`.
 
         Raises:
-            SiteError: A pattern matches no site, or no module keeps the rate of a schedule.
+            SiteError: A pattern matches no site.
         """
-        change = apply_rates(model, self.arm.rates)
-        if isinstance(change, ScheduledRates):
-            self.scheduled.append(change)
+        change = set_rates(model, self.arm.rates)
+        self.scheduled.append(change)
         return change
 
     def masks(self, step: int) -> masks_at:

@@ -1,10 +1,8 @@
 """Answers are wrong where retrieval was wrong."""
 
-import numpy as np
-
-from dropkit.errors import MissingExtraError
 from dropkit.studies.result import Signal
 from dropkit.studies.signals.evidence import About, Evidence
+from dropkit.studies.special import fisher_greater
 
 ABOUT = About(
     name="retrieval-misses",
@@ -33,17 +31,8 @@ def check(evidence: Evidence) -> Signal:
         table[not found][not answer] += 1
     wrong = table[0][1] + table[1][1]
     share = table[1][1] / wrong if wrong else 0.0
-    chance = _fisher(table)
+    chance = fisher_greater(table)
     facts = {"share": share, "most": MOST, "p_value": chance, "chance": CHANCE, "n_wrong": wrong}
     said = f"Of {wrong} wrong answers {share:.0%} had the wrong thing retrieved (p = {chance:.2g})."
     is_cause = share >= MOST and chance < CHANCE
     return ABOUT.fired(said, **facts) if is_cause else ABOUT.silent(said, **facts)
-
-
-def _fisher(table: list[list[int]]) -> float:
-    try:
-        from scipy.stats import fisher_exact  # noqa: PLC0415 - scipy belongs to an extra
-    except ImportError as error:
-        message = "statistics need scipy: pip install 'dropkit[study]'."
-        raise MissingExtraError(message) from error
-    return float(fisher_exact(np.array(table), alternative="greater").pvalue)
