@@ -115,6 +115,20 @@ def test_refusals(choice, message) -> None:
         Study(told_fit, ARMS, **choice)
 
 
+def test_fit_that_cannot_travel_is_refused() -> None:
+    """A function that worker processes cannot import is refused before any is started."""
+
+    def fit(trial: Trial) -> dict[str, float]:
+        return {"loss": float(trial.replicate)}
+
+    message = (
+        f"`fit` must be picklable where there are workers; got {fit!r}. Define it at the top "
+        "level of a module, or run it with 0 workers."
+    )
+    with pytest.raises(OptionError, match="^" + re.escape(message) + "$"):
+        Study(fit, ARMS, metric="loss", workers=2).run()
+
+
 def test_missing_ray_names_the_extra(monkeypatch) -> None:
     """Without ray the error says what to install."""
     monkeypatch.setitem(sys.modules, "ray", None)

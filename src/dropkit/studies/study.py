@@ -6,7 +6,6 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from functools import partial
 from pathlib import Path
 
 import torch
@@ -25,7 +24,7 @@ from dropkit.studies.runners.here import Here
 from dropkit.studies.runners.processes import Processes
 from dropkit.studies.signals.evidence import Checks
 from dropkit.studies.store import Store
-from dropkit.studies.trial import Fit, Trial
+from dropkit.studies.trial import Fit, Trial, innermost
 
 
 class Study:
@@ -228,6 +227,5 @@ class Study:
 
 def _name_of(fit: Fit) -> str:
     """What a fit is called, wherever its file lies."""
-    while isinstance(fit, partial):
-        fit = fit.func
+    fit = innermost(fit)
     return str(getattr(fit, "__qualname__", type(fit).__qualname__))

@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Protocol
 
 from torch import nn
@@ -134,3 +135,10 @@ def time_is_over(timeout_s: float) -> str:
 
 #: Trains and measures one trial; returns the metrics that the study compares.
 Fit = Callable[[Trial], Mapping[str, float]]
+
+
+def innermost(fit: Fit) -> Fit:
+    """What a fit is, under the arguments that were given to it beforehand."""
+    while isinstance(fit, partial):
+        fit = fit.func
+    return fit

@@ -12,7 +12,7 @@ from dropkit.errors import MissingExtraError
 from dropkit.studies.result import TrialRecord
 from dropkit.studies.runners.base import GRACE_S, Log
 from dropkit.studies.runners.one import lost, run_trial
-from dropkit.studies.trial import Fit, Point, Trial, time_is_over
+from dropkit.studies.trial import Fit, Point, Trial, innermost, time_is_over
 
 _POLL_S = 0.1
 _ASK_S = 1.0  # a trial may ask for should_stop at every step; the answer travels
@@ -70,7 +70,7 @@ def import_ray() -> ModuleType:
 @contextlib.contextmanager
 def _pickled_by_value(ray: ModuleType, fit: Fit) -> Iterator[None]:
     """The fit travels with its module's code: workers have no copy of a user's file."""
-    name = getattr(fit, "__module__", None) or type(fit).__module__
+    name = innermost(fit).__module__
     module = sys.modules.get(name)
     if module is None or name == "__main__" or name.partition(".")[0] == "dropkit":
         yield

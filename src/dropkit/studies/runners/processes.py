@@ -3,6 +3,7 @@
 import contextlib
 import multiprocessing
 import os
+import pickle
 import signal
 import threading
 import time
@@ -12,6 +13,7 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from dropkit.errors import OptionError
 from dropkit.studies.result import TrialRecord
 from dropkit.studies.runners.base import GRACE_S, Log
 from dropkit.studies.runners.one import lost, run_trial
@@ -36,7 +38,12 @@ class Processes:
     threads: int = 1
 
     def run(self, fit: Fit, trials: Sequence[Trial], log: Log) -> None:
-        """See `dropkit.studies.runners.base.Runner`."""
+        """See `dropkit.studies.runners.base.Runner`.
+
+        Raises:
+            OptionError: The fit is not picklable.
+        """
+        _check_picklable(fit)
         waiting = list(reversed(trials))
         pool = [_Worker(fit, self.threads) for _ in range(min(self.workers, len(trials)))]
         try:
@@ -52,6 +59,16 @@ class Processes:
                     worker.tell(log)
         finally:
             _end(pool)
+
+
+def _check_picklable(fit: Fit) -> None:
+    try:
+        pickle.dumps(fit)
+    except Exception as error:
+        raise OptionError(
+            f"`fit` must be picklable where there are workers; got {fit!r}. Define it at the top "
+            "level of a module, or run it with 0 workers."
+        ) from error
 
 
 def _soonest(workers: Sequence["_Worker"]) -> float | None:
