@@ -1,0 +1,106 @@
+"""TorchScript, scripted or traced."""
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+
+from dropkit.auditing.artefacts.artefact import Artefact, LeftOver, left_over
+from dropkit.sites.caller import Line
+
+#: What a value is where the graph alone does not tell.
+_UNKNOWN = object()
+_RANGE = re.compile(r'File "(.+?)", line (\d+)')
+
+
+def read_scripted(module: torch.jit.ScriptModule) -> Artefact:
+    """The operators that draw in `module` as it is: in its mode, and past its conditions on that."""
+    reader = _Reader(module)
+    found = tuple(reader.block(module.inlined_graph))
+    return Artefact("TorchScript", found, reader.n_operators)
+
+
+class _Reader:
+    def __init__(self, module: torch.jit.ScriptModule) -> None:
+        self._module = module
+        self.n_operators = 0
+
+    def block(self, block: Any) -> Iterator[LeftOver]:
+        """What is left over in a block, and in those within that may run."""
+        for node in block.nodes():
+            self.n_operators += 1
+            if node.kind() == "prim::If":
+                yield from self._condition(node)
+                continue
+            for inner in node.blocks():  # of loops
+                yield from self.block(inner)
+            if node.kind().startswith("aten::"):
+                found = self._operator(node)
+                if found is not None:
+                    yield found
+
+    def _condition(self, node: Any) -> Iterator[LeftOver]:
+        """The branch that is taken; where that is not sure, neither."""
+        then, otherwise = node.blocks()
+        condition = self._value(next(node.inputs()))
+        if condition is True:
+            yield from self.block(then)
+        elif condition is False:
+            yield from self.block(otherwise)
+
+    def _operator(self, node: Any) -> LeftOver | None:
+        name = node.kind().removeprefix("aten::")
+        if "dropout" not in name and "bernoulli" not in name and not _is_whole_layer(name):
+            return None
+        schema = torch._C.parse_schema(node.schema())  # noqa: SLF001 - the only way to the names
+        names = [argument.name for argument in schema.arguments]
+        values = [self._value(value) for value in node.inputs()]
+        given = dict(zip(names, values, strict=False))
+        site = self._path(given_path) if (given_path := self._mode_of(node)) else node.scopeName()
+        return left_over(site, name, given, _where(node))
+
+    def _mode_of(self, node: Any) -> Any:
+        """The value that holds the module whose mode the operator asks for."""
+        for value in node.inputs():
+            maker = value.node()
+            if maker.kind() == "prim::GetAttr" and maker.s("name") == "training":
+                return next(maker.inputs())
+        return None
+
+    def _value(self, value: Any) -> Any:
+        maker = value.node()
+        if maker.kind() == "prim::Constant":
+            return value.toIValue()
+        if maker.kind() == "aten::__not__":
+            inner = self._value(next(maker.inputs()))
+            return not inner if isinstance(inner, bool) else _UNKNOWN
+        if maker.kind() == "prim::GetAttr":
+            owner = self._owner(next(maker.inputs()))
+            return _UNKNOWN if owner is None else getattr(owner, maker.s("name"), _UNKNOWN)
+        return _UNKNOWN
+
+    def _owner(self, value: Any) -> Any:
+        """The module that a value holds; None where it is none."""
+        path = self._path(value)
+        if path is None:
+            return None
+        return self._module.get_submodule(path)
+
+    def _path(self, value: Any) -> str | None:
+        maker = value.node()
+        if maker.kind() == "prim::Param":
+            return ""
+        if maker.kind() != "prim::GetAttr":
+            return None
+        outer = self._path(next(maker.inputs()))
+        return None if outer is None else f"{outer}.{maker.s('name')}".lstrip(".")
+
+
+def _is_whole_layer(name: str) -> bool:
+    return name in ("lstm", "gru", "rnn_tanh", "rnn_relu") or "scaled_dot_product" in name
+
+
+def _where(node: Any) -> str | None:
+    found = _RANGE.findall(node.sourceRange())
+    return str(Line(found[-1][0], int(found[-1][1]))) if found else None
