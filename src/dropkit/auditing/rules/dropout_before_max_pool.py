@@ -31,7 +31,7 @@ class DropoutBeforeMaxPool(Rule):
     """
 
     code, name, severity, since = "DRP305", "dropout-before-max-pool", "warning", "0.2"
-    source = "Wu and Gu 2015, Neural Networks 71, arXiv:1512.01400"
+    source = "Wu and Gu 2015, arXiv:1512.01400"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites that feed a max-pool directly, and decide within its windows."""
