@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 from torch import nn
 
-from dropkit.auditing.operations import kinds_of
+from dropkit.auditing.operations import KINDS, bits_of, kinds_of
 from dropkit.sites.caller import Caller
 
 
@@ -48,7 +48,7 @@ class Flow:
 
     def __init__(self) -> None:
         self.factors: Counter[float] = Counter()
-        self._edges: dict[Edge, None] = {}  # in the order they were seen
+        self._edges: dict[int, dict[Edge, None]] = {}  # by origin, in the order they were seen
         self._numbers: dict[Caller, int] = {}
 
     def origin(self, caller: Caller) -> int:
@@ -57,7 +57,7 @@ class Flow:
 
     def add(self, edge: Edge) -> None:
         """Note an edge; an equal one is noted once."""
-        self._edges[edge] = None
+        self._edges.setdefault(edge.origin, {})[edge] = None
 
     def edges(
         self,
@@ -67,7 +67,7 @@ class Flow:
         only: frozenset[str] | None = None,
         without: frozenset[str] = frozenset(),
     ) -> Iterator[Edge]:
-        """The edges that are as said, in the order they were seen.
+        """The edges that are as said, by origin, in the order they were seen.
 
         Args:
             kind: Of what is reached; None for all.
@@ -75,15 +75,11 @@ class Flow:
             only: The kinds that may lie between; `operations.DIRECT` for what feeds directly.
             without: Kinds that may not.
         """
-        wanted = None if origins is None else set(origins)
-        for edge in self._edges:
-            if kind is not None and edge.kind != kind:
-                continue
-            if wanted is not None and edge.origin not in wanted:
-                continue
-            through = edge.through
-            if (only is None or through <= only) and not through & without:
-                yield edge
+        unwanted = bits_of(without) | (0 if only is None else bits_of(set(KINDS) - only))
+        for origin in sorted(self._edges if origins is None else set(origins)):
+            for edge in self._edges.get(origin, ()):
+                if kind in (None, edge.kind) and not edge.path & unwanted:
+                    yield edge
 
 
 #: For each origin, the paths by which it reaches a tensor; none within another.
@@ -95,8 +91,9 @@ def merged(trails: Iterable[Trails], bit: int) -> Trails:
     out: Trails = {}
     for one in trails:
         for origin, paths in one.items():
-            longer = {path | bit for path in paths}
-            out[origin] = _least({*longer, *out.get(origin, ())})
+            longer = tuple(path | bit for path in paths)
+            before = out.get(origin, ())
+            out[origin] = longer if len(longer) == 1 and not before else _least({*longer, *before})
     return out
 
 

@@ -56,8 +56,11 @@ def _of_model(model: nn.Module) -> Iterator[ConfigField]:
     for path, name, value in _rates(config):
         holder = _at(config, path)
         key = Source(".".join([*path, name]), model, name, "rate")
+        try:
+            setattr(holder, name, marks.add(key, float(value)))
+        except Exception:  # noqa: BLE001, S112 - a config may be strict, as where 0 is a whole number
+            continue
         fields[key.name] = ConfigField(_at(owner.config, path), name)
-        setattr(holder, name, marks.add(key, float(value)))
     if not fields:
         return
     try:

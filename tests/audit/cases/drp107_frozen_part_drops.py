@@ -64,9 +64,18 @@ class FrozenEmbedding(nn.Module):
         return self.head(self.embed(x))
 
 
+def lower_layer() -> nn.Module:
+    """The first of two layers is frozen."""
+    layer = nn.TransformerEncoderLayer(16, 2, 32, dropout=0.1, batch_first=True)
+    model = nn.TransformerEncoder(layer, 2, enable_nested_tensor=False)
+    model.layers[0].requires_grad_(requires_grad=False)
+    return model
+
+
 SEQUENCES = numbers(2, 6, 16)
 BAD = [
     Case("no parameter learns", lambda: Tagger("frozen"), SEQUENCES, fault="allennlp#4895"),
+    Case("lower layer", lower_layer, SEQUENCES),
     Case("no gradients", lambda: Tagger("no grad"), SEQUENCES, fault="allennlp#4895"),
 ]
 GOOD = [

@@ -81,11 +81,21 @@ class LoRALinear(nn.Module):
         self.lora_A, self.lora_B = nn.Linear(16, 2, bias=False), nn.Linear(2, 16, bias=False)
         self.lora_dropout = nn.ModuleDict({"default": nn.Dropout(0.05)})
         self.is_called = is_called
+        self.disable_adapters = False
 
     def forward(self, x: Tensor) -> Tensor:
         """``(..., 16)`` to the same shape."""
+        if self.disable_adapters:
+            return self.base(x)
         y = self.lora_dropout["default"](x) if self.is_called else x
         return self.base(x) + self.lora_B(self.lora_A(y))
+
+
+def disabled() -> nn.Module:
+    """An adapter that is switched off, in front of a layer that learns."""
+    adapter = LoRALinear(is_called=True)
+    adapter.disable_adapters = True
+    return nn.Sequential(adapter, nn.Dropout(0.1), nn.Linear(16, 4))
 
 
 class BuiltFrom(nn.Module):
@@ -126,5 +136,6 @@ GOOD = [
     Case("called", lambda: OpenAI(is_called=True), TOKENS),
     Case("used", lambda: Attention("uses"), SEQUENCES),
     Case("lora dropout called", lambda: LoRALinear(is_called=True), SEQUENCES),
+    Case("adapter switched off", disabled, SEQUENCES),
     Case("built from it", BuiltFrom, SEQUENCES),
 ]

@@ -26,7 +26,8 @@ class FrozenPartDrops(Rule):
 
     ## When it is fine
     Where the noise is wanted, as in a mean teacher; then ignore this rule for the model. Frozen
-    layers with adapters in them are not reported.
+    layers with adapters in them are not reported, and frozen layers of a stack whose other layers
+    learn are information only.
     """
 
     code, name, severity, since = "DRP107", "frozen-part-drops", "warning", "0.2"
@@ -51,6 +52,7 @@ class FrozenPartDrops(Rule):
                 f"{counted(len(sites), 'site draws', 'sites draw')} in it in training mode.",
                 evidence={"sites": [site.name for site in sites], "in_no_grad": in_no_grad},
                 where=sites[0].where,
+                severity="info" if _is_one_of_many(seen, part) else None,
             )
 
 
@@ -69,6 +71,16 @@ def _part(seen: Observations, site: SeenSite) -> tuple[nn.Module, bool] | None:
     within = set(frozen[-1].modules())
     feeds = [edge for edge in seen.edges(site, only=_SHORT) if edge.kind in ("linear", "attention")]
     return (frozen[-1], False) if any(edge.module in within for edge in feeds) else None
+
+
+def _is_one_of_many(seen: Observations, part: nn.Module) -> bool:
+    """Whether other layers of its stack learn: freezing the lower ones is common practice."""
+    around = seen.ancestors(part)
+    siblings = around[1].children() if len(around) > 1 else ()
+    return any(
+        other is not part and type(other) is type(part) and not _is_frozen(other)
+        for other in siblings
+    )
 
 
 def _is_frozen(module: nn.Module) -> bool:

@@ -3,12 +3,15 @@
 from collections.abc import Iterator
 
 from torch import nn
+from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.observations import Observations
 from dropkit.auditing.rule import Rule
 from dropkit.auditing.words import counted
 
+#: What drops elements as nn.Dropout does, and is none.
+_MISSED = (nn.MultiheadAttention, nn.RNNBase, _DropoutNd)
 _LAYERS = (nn.TransformerEncoderLayer, nn.TransformerDecoderLayer)
 
 
@@ -33,7 +36,11 @@ class PartlySilenced(Rule):
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Other sites that draw, where one of torch's layers shows that its modules were set."""
         plain = [module for module in seen.model.modules() if type(module) is nn.Dropout]
-        others = [site for site in seen.sites if site.draws_in_training]
+        others = [
+            site
+            for site in seen.sites
+            if site.draws_in_training and isinstance(site.module, _MISSED)
+        ]
         if len(plain) < 2 or any(module.p > 0.0 for module in plain) or not others:
             return
         # torch gives all parts of such a layer one rate: these were changed by somebody

@@ -11,6 +11,8 @@ from dropkit.auditing.rule import Rule
 from dropkit.auditing.words import counted
 from dropkit.sites.code import reads
 
+#: What PEFT's adapters say of themselves when they are not to act.
+_OFF = ("merged", "disable_adapters")
 _CONTAINERS = (nn.ModuleList, nn.ModuleDict)
 
 
@@ -49,7 +51,7 @@ class RateNeverApplied(Rule):
         owners = [one for one in seen.ancestors(site.module)[1:] if type(one) not in _CONTAINERS]
         owner = owners[0] if owners else None
         n_calls = 0 if owner is None else seen.training.run.n_calls.get(owner, 0)
-        if owner is None or not n_calls or getattr(owner, "merged", False):
+        if owner is None or not n_calls or any(getattr(owner, name, False) for name in _OFF):
             return
         yield self.finding(
             site,
@@ -59,9 +61,11 @@ class RateNeverApplied(Rule):
         )
 
     def _unused(self, seen: Observations, site: SeenSite, attribute: str) -> Iterator[Finding]:
-        if _is_used_within(seen, site):
-            return
         is_read = reads(type(site.module), attribute)
+        # what nobody reads may be a note of what the layer around it does
+        around = seen.ancestors(site.module)[: 1 if is_read else 2]
+        if _is_used_within(seen, site, around[-1]):
+            return
         how = "no call of this run had it" if is_read else "no method reads it"
         yield self.finding(
             site,
@@ -71,9 +75,9 @@ class RateNeverApplied(Rule):
         )
 
 
-def _is_used_within(seen: Observations, site: SeenSite) -> bool:
-    """Whether something in the module drops at this rate, and so was built from it."""
-    within = set(site.module.modules())
+def _is_used_within(seen: Observations, site: SeenSite, part: nn.Module) -> bool:
+    """Whether something in `part` drops at this rate, and so was built from it."""
+    within = set(part.modules())
     return any(
         other.module in within
         and other.in_training
