@@ -31,26 +31,26 @@ class DropoutBeforeMaxPool(Rule):
     """
 
     code, name, severity, since = "DRP305", "dropout-before-max-pool", "warning", "0.2"
-    source = "Wu and Gu 2015, Neural Networks 71, arXiv:1512.01400"
+    source = "Wu and Gu 2015, arXiv:1512.01400"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites that feed a max-pool directly, and decide within its windows."""
         for site in seen.acting:
+            edge = next(iter(seen.edges(site, "max_pool", only=_DIRECTLY)), None)
             drop = next((one for one in site.drops if one.x is not None), None)
-            if drop is None or not drops_by_element(drop):
+            if edge is None or drop is None or not drops_by_element(drop):
                 continue
-            for edge in seen.edges(site, "max_pool", only=_DIRECTLY):
-                pool = edge.module
-                pooled = _pooled_means(drop, pool)
-                name, said, evidence = "a max-pool", "", {"rate": site.rate}
-                if pool is not None and pooled is not None:
-                    name = f"max-pool `{seen.name_of(pool)}`"
-                    said = f": the mean behind it is {pooled[0]:.3g} in training, {pooled[1]:.3g} in use"
-                    evidence |= {"mean_in_training": pooled[0], "mean_in_use": pooled[1]}
-                yield self.finding(
-                    site, f"Drops single elements in front of {name}{said}.", evidence=evidence
+            name, said, evidence = "a max-pool", "", {"rate": site.rate}
+            pooled = _pooled_means(drop, edge.module)
+            if edge.module is not None and pooled is not None:
+                name = f"max-pool `{seen.name_of(edge.module)}`"
+                said = (
+                    f": the mean behind it is {pooled[0]:.3g} in training, {pooled[1]:.3g} in use"
                 )
-                break
+                evidence |= {"mean_in_training": pooled[0], "mean_in_use": pooled[1]}
+            yield self.finding(
+                site, f"Drops single elements in front of {name}{said}.", evidence=evidence
+            )
 
 
 def _pooled_means(drop: Drop, pool: nn.Module | None) -> tuple[float, float] | None:

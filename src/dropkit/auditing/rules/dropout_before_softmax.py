@@ -32,11 +32,9 @@ class DropoutBeforeSoftmax(Rule):
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites whose zeros reach a softmax with nothing learned between."""
         for site in seen.acting:
-            drop = next((one for one in site.drops if one.x is not None), None)
-            if drop is None or scaling_of(drop) is None:
-                continue
             edges = seen.edges(site, "softmax", only=_NOTHING_LEARNED)
-            if not edges:
+            drop = next((one for one in site.drops if one.x is not None), None)
+            if not edges or drop is None or scaling_of(drop) is None:
                 continue
             module, share = edges[0].module, _outranked(drop)
             name = "" if module is None else seen.name_of(module)

@@ -27,7 +27,7 @@ class DropoutOnOutput(Rule):
     """
 
     code, name, severity, since = "DRP303", "dropout-on-output", "warning", "0.2"
-    source = "Ozgur and Nar 2020, SIU, arXiv:2006.10463, for the last layers of a regression"
+    source = "Srivastava et al. 2014, JMLR 15, section 4: input and hidden units are dropped"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites between the last linear layer and an output that is no feature of the input."""

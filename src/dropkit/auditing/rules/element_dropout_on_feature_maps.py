@@ -45,11 +45,11 @@ class ElementDropoutOnFeatureMaps(Rule):
             drop = next((one for one in site.drops if one.x is not None), None)
             if drop is None or drop.x is None or drop.x.dim() not in (4, 5):
                 continue
-            if not drops_by_element(drop):
-                continue
             reached = _map_taker(seen, site)
+            if reached is None or not drops_by_element(drop):
+                continue
             correlation = neighbour_correlation(drop.x)
-            if reached is None or correlation is None or correlation < _SAME:
+            if correlation is None or correlation < _SAME:
                 continue
             yield self.finding(
                 site,

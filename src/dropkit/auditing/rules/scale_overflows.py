@@ -8,6 +8,9 @@ from dropkit.auditing.finding import Finding
 from dropkit.auditing.observations import Observations
 from dropkit.auditing.rule import Rule
 
+#: No rate leaves less: a scale of more is none of dropout's.
+_LOWEST_KEEP = 2.0**-16
+
 
 class ScaleOverflows(Rule):
     """Numbers that the scale of dropout makes larger than their type can hold.
@@ -33,9 +36,11 @@ class ScaleOverflows(Rule):
                 x, y = drop.x, drop.y
                 if x is None or y is None or not x.is_floating_point() or not x.numel():
                     continue
-                largest, scale = float(x.abs().max()), drop.scale
-                limit = torch.finfo(x.dtype).max
-                if not largest < limit or not largest * scale > limit:
+                largest, limit = float(x.abs().max()), torch.finfo(x.dtype).max
+                if not limit * _LOWEST_KEEP < largest <= limit:
+                    continue
+                scale = drop.scale
+                if not largest * scale > limit:
                     continue
                 n_infinite = int(y.isinf().sum())
                 kind = str(x.dtype).removeprefix("torch.")
