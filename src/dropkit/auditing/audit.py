@@ -58,7 +58,7 @@ class Audit:
         return self.findings[0].severity if self.findings else None
 
 
-def audit(  # noqa: PLR0913 - each says one thing about one training
+def audit(
     model: nn.Module | ExportedProgram | str | Path,
     batch: Any = None,
     *,

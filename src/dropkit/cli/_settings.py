@@ -52,7 +52,7 @@ def _table(path: Path) -> Mapping[str, Any]:
         found = found.get(key, {})
         if not isinstance(found, Mapping):
             raise OptionError(f"`{key}` must be a table.")
-    return found
+    return dict(found)
 
 
 def _settings(table: Mapping[str, Any]) -> Settings:

@@ -11,9 +11,11 @@ from typing import Annotated
 import typer
 from rich.console import Console
 from rich.markdown import Markdown
+from torch.optim import Optimizer
 
 import dropkit
 from dropkit.auditing.allowances import find_rule, without_allowed
+from dropkit.auditing.artefacts.reading import ENDINGS, read_artefact
 from dropkit.auditing.audit import Audit, chosen
 from dropkit.auditing.audit import audit as run_audit
 from dropkit.auditing.finding import SEVERITIES, Severity
@@ -54,7 +56,7 @@ def _list_rules(wanted: bool) -> None:
         raise typer.Exit
 
 
-def audit(
+def audit(  # noqa: PLR0913 - a command has an argument for each option
     model: Annotated[
         str,
         typer.Argument(
@@ -79,12 +81,21 @@ def audit(
             metavar="OBJECT",
         ),
     ] = None,
+    optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="Named likewise: the optimizer of the training, or a function from the model to "
+            "it, for a look at weight decay.",
+            metavar="OBJECT",
+        ),
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="How often the training meets an example.")
+    ] = None,
     form: Annotated[Format, typer.Option("--format", help="How findings are written.")] = (
         Format.TEXT
     ),
-    output: Annotated[
-        Path | None, typer.Option(help="Write to this file.", metavar="FILE")
-    ] = None,
+    output: Annotated[Path | None, typer.Option(help="Write to this file.", metavar="FILE")] = None,
     fail_on: Annotated[
         FailOn | None,
         typer.Option(help="From which severity on the exit status is 1. [default: warning]"),
@@ -121,11 +132,12 @@ def audit(
         ignore=(*settings.ignore, *_words(ignore)),
         fail_on=settings.fail_on if fail_on is None else fail_on.value,
     )
-    chosen(settings.select, settings.ignore)  # raises where there is no such rule
+    chosen(settings.select, settings.ignore)  # before the user's code is run
     if output is not None and not output.absolute().parent.is_dir():
         raise OptionError(f"`--output` must lie in a folder that exists; got {str(output)!r}.")
     with contextlib.redirect_stdout(sys.stderr):  # what the user's code prints is no finding
-        found = _audited(model, batch, loss, settings)
+        found = _audited(model, batch, loss, optimizer, epochs, settings)
+    found = without_allowed(found, settings.allow)
     if form is Format.TEXT and output is None:
         Console().print(audit_text(found))
     else:
@@ -151,20 +163,32 @@ def _words(given: list[str] | None) -> tuple[str, ...]:
     return tuple(word.strip() for one in given or () for word in one.split(",") if word.strip())
 
 
-def _audited(model: str, batch: str | None, loss: str | None, settings: Settings) -> Audit:
-    which = {"select": settings.select, "ignore": settings.ignore}
-    path = Path(model)
-    if path.suffix in ARTEFACTS:
-        return without_allowed(run_audit(path, **which), settings.allow)
-    if batch is None:
+def _audited(
+    target: str,
+    batch: str | None,
+    loss: str | None,
+    optimizer: str | None,
+    epochs: float | None,
+    settings: Settings,
+) -> Audit:
+    path = Path(target)
+    if path.suffix in ENDINGS:
+        return run_audit(path, select=settings.select, ignore=settings.ignore)
+    model = load_object(target, option="MODEL")
+    if batch is None and read_artefact(model) is None:
         raise OptionError("`--batch` must name what the model is called with; got nothing.")
-    found = run_audit(
-        load_object(model, option="MODEL"),
-        load_object(batch, option="--batch"),
+    steps = None if optimizer is None else load_object(optimizer, option="--optimizer")
+    if steps is not None and not isinstance(steps, Optimizer):
+        steps = steps(model)
+    return run_audit(
+        model,
+        None if batch is None else load_object(batch, option="--batch"),
         loss=None if loss is None else load_object(loss, option="--loss"),
-        **which,
+        optimizer=steps,
+        epochs=epochs,
+        select=settings.select,
+        ignore=settings.ignore,
     )
-    return without_allowed(found, settings.allow)
 
 
 def _written(found: Audit, form: Format, model: str) -> str:

@@ -17,13 +17,20 @@ from dropkit.reporting._findings import Place, place_of, told
 from dropkit.reporting._json import json_text
 from dropkit.reporting.rule_text import rule_text
 
-_SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+_SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
 _LEVEL = {"error": "error", "warning": "warning", "info": "note"}
 _ROOT = "%SRCROOT%"  # the checkout, by SARIF's custom
 
 
 def audit_sarif(
-    audit: Audit, rules: Sequence[type[Rule]], *, version: str, root: Path, default: str | None = None
+    audit: Audit,
+    rules: Sequence[type[Rule]],
+    *,
+    version: str,
+    root: Path,
+    default: str | None = None,
 ) -> str:
     """The findings, and all rules that were asked.
 

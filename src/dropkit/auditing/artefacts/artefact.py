@@ -54,7 +54,7 @@ def rate_drawn(name: str, given: Mapping[str, Any]) -> float | None:
         None where it draws none, or where that is not sure.
     """
     name = name.removesuffix("_")
-    if name in ("bernoulli",):
+    if name == "bernoulli":
         keep = given.get("p")
         return 1.0 - keep if isinstance(keep, float) else math.nan
     if name in _TRAIN_AND_P or name == "native_dropout":

@@ -36,7 +36,9 @@ def _left_over(nodes: list[Any]) -> Iterator[LeftOver]:
         given = {a.name: a.default_value for a in schema.arguments if a.has_default_value()}
         given |= {a.name: value for a, value in zip(schema.arguments, node.args, strict=False)}
         stack = list((node.meta.get("nn_module_stack") or {}).values())
-        found = left_over(stack[-1][0] if stack else node.name, name, given | node.kwargs, _where(node))
+        found = left_over(
+            stack[-1][0] if stack else node.name, name, given | node.kwargs, _where(node)
+        )
         if found is not None:
             yield found
 

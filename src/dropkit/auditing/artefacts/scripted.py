@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from dropkit.sites.caller import Line
 
 #: What a value is where the graph alone does not tell.
 _UNKNOWN = object()
+_TORCH = str(Path(torch.__file__).parent)
 _RANGE = re.compile(r'File "(.+?)", line (\d+)')
 
 
@@ -57,8 +59,9 @@ class _Reader:
         names = [argument.name for argument in schema.arguments]
         values = [self._value(value) for value in node.inputs()]
         given = dict(zip(names, values, strict=False))
-        site = self._path(given_path) if (given_path := self._mode_of(node)) else node.scopeName()
-        return left_over(site, name, given, _where(node))
+        owner = self._mode_of(node)
+        site = None if owner is None else self._path(owner)
+        return left_over(_scope(node) if site is None else site, name, given, _where(node))
 
     def _mode_of(self, node: Any) -> Any:
         """The value that holds the module whose mode the operator asks for."""
@@ -81,11 +84,14 @@ class _Reader:
         return _UNKNOWN
 
     def _owner(self, value: Any) -> Any:
-        """The module that a value holds; None where it is none."""
+        """The module, or other object, that a value of the graph is; None where it is none."""
         path = self._path(value)
         if path is None:
             return None
-        return self._module.get_submodule(path)
+        found: Any = self._module
+        for name in filter(None, path.split(".")):
+            found = getattr(found, name, None)
+        return found
 
     def _path(self, value: Any) -> str | None:
         maker = value.node()
@@ -102,5 +108,11 @@ def _is_whole_layer(name: str) -> bool:
 
 
 def _where(node: Any) -> str | None:
-    found = _RANGE.findall(node.sourceRange())
+    """The innermost line that is not torch's."""
+    found = [x for x in _RANGE.findall(node.sourceRange()) if not x[0].startswith(_TORCH)]
     return str(Line(found[-1][0], int(found[-1][1]))) if found else None
+
+
+def _scope(node: Any) -> str:
+    """Path of the module that a traced operator was called in."""
+    return node.scopeName().rpartition("/")[2].removeprefix("__module").lstrip(".")
