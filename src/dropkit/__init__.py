@@ -1,6 +1,6 @@
 """Dropout for PyTorch that people can trust."""
 
-from dropkit import errors, functional, nn
+from dropkit import errors, functional, nn, uncertainty
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
@@ -10,9 +10,11 @@ from dropkit.sites.awaken import awaken
 from dropkit.sites.find import Site, find_sites
 from dropkit.sites.rates import set_rates
 from dropkit.sites.silence import silence
+from dropkit.uncertainty import MCPrediction, mc_predict
 
 __all__ = [
     "Address",
+    "MCPrediction",
     "Schedule",
     "Site",
     "accelerate",
@@ -22,8 +24,10 @@ __all__ = [
     "find_sites",
     "functional",
     "masks_at",
+    "mc_predict",
     "nn",
     "set_rates",
     "silence",
+    "uncertainty",
 ]
 __version__ = "0.1.0"
