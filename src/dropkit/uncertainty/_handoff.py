@@ -229,7 +229,7 @@ def _checked_thresholds(thresholds: Tensor) -> Tensor:
 def _chosen(scores: Tensor, wrong: Tensor, risk: float, n_tested: int) -> Tensor:
     """Thresholds from other examples: the most promising one, and then ever lower ones."""
     quantiles = torch.linspace(1, 0, 101, dtype=torch.float64)
-    grid = torch.quantile(scores.cpu(), quantiles, interpolation="lower").unique().flip(0)
+    grid: Tensor = torch.quantile(scores.cpu(), quantiles, interpolation="lower").unique().flip(0)
     n_answered, n_wrong = _counts(scores, wrong, grid)
     larger = n_tested / len(scores)
     # as if half a wrong answer more had been seen: a threshold that few reach proves little
@@ -254,5 +254,4 @@ def _binomial_tails(n_wrong: Tensor, n_answered: Tensor, risk: float) -> Tensor:
         raise MissingExtraError(message) from error
     tails = bdtr(n_wrong.floor().numpy(), n_answered.floor().numpy().astype("int64"), risk)
     found: Tensor = torch.as_tensor(tails, dtype=torch.float64)
-    found[n_answered < 1] = 1.0
-    return found
+    return found.masked_fill_(n_answered < 1, 1.0)

@@ -126,9 +126,8 @@ class MCPrediction:
             )
         if not bool(targets.isfinite().all()):
             raise DataError("`targets` must be finite; got nan or an infinity.")
-        off = (self.answers - targets.to(self.answers)).square().flatten(2)
-        if self.answers.dim() == 2:
-            off = (self.answers - targets.to(self.answers)).square().unsqueeze(-1)
+        off = (self.answers - targets.to(self.answers)).square()
+        off = off.reshape(*off.shape[:2], -1)
         d = off.shape[-1]
         return -off.sum(-1) / (2 * noise_variance) - d / 2 * math.log(2 * math.pi * noise_variance)
 

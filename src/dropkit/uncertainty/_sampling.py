@@ -42,7 +42,10 @@ def sample_at(seed: int, sample: int, rows: Rows) -> Iterator[None]:
     What a model draws from torch's generator by itself, such as noise, is the same each time too,
     in the same batch; that generator is left where it then stands.
     """
-    torch.manual_seed(Address.from_seed(seed).fold("torch").fold(sample).key)
+    number = Address.from_seed(seed).fold("torch").fold(sample).key
+    torch.default_generator.manual_seed(number)  # torch.manual_seed reads the stack each time
+    if torch.cuda.is_initialized():
+        torch.cuda.manual_seed_all(number)
     with masks_at(seed, sample=sample, rows=rows):
         yield
 
