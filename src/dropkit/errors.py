@@ -18,6 +18,7 @@ __all__ = [
     "RatesWarning",
     "ShapeError",
     "SiteError",
+    "StoreError",
 ]
 
 
@@ -55,6 +56,10 @@ class DataError(DkError, ValueError):
 
 class EvidenceError(DkError, ValueError):
     """Data that cannot support what is to be promised on them."""
+
+
+class StoreError(DkError, RuntimeError):
+    """A study's file that another study, another process or another version holds."""
 
 
 class CoreError(DkError, RuntimeError):

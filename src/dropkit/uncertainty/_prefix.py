@@ -15,7 +15,7 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from dropkit.core.naming import current_scope
+from dropkit.core.scope import current_scope
 
 _PLAIN = (int, float, complex, str, bytes, torch.dtype, torch.device, type(None))
 #: Which call of which module: the call that it is made in, the module, how many were before it.
