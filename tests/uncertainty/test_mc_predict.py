@@ -188,6 +188,16 @@ def test_is_a_plain_loop(entry: Entry) -> None:
     assert_same(before, state_of(model))
 
 
+def test_prefix_is_right(entry: Entry) -> None:
+    """With the last site alone on, so that most is computed once, answers are a plain loop's."""
+    model = entry.build()
+    only = [site.name for site in dropkit.find_sites(model, entry.batch) if site.active][-1]
+    found = mc_predict(
+        model, entry.batch, 4, only=only, kind="regression", output=first_output, seed=0
+    )
+    assert torch.equal(plain_loop(entry, 4, only), found.answers)
+
+
 def test_replay() -> None:
     """`replay(k)` is the same in training and in eval mode, and gradients go through it."""
     entry = MODELS["functional"]
@@ -248,6 +258,20 @@ class Writes(nn.Module):
         z = self.drop(y)
         x += z
         return torch.cat([x, y, z], 1)
+
+
+def test_tolerance_of_a_mapping() -> None:
+    """Examples of a batch of keywords are sampled one by one too, under their own ids."""
+    pytest.importorskip("transformers")
+    entry = MODELS["bert, sdpa"]
+    model, ids = entry.build(), [5, 9]
+    whole = mc_predict(model, entry.batch, 16, ids=ids)
+    errors = whole.answers[:8].std(0).amax(1) / 8**0.5
+    between = float(errors.mean())
+    found = mc_predict(model, entry.batch, 16, ids=ids, tolerance=between)
+    assert {8, 16} == set(found.samples_used.tolist())
+    for i, used in enumerate(found.samples_used.tolist()):
+        torch.testing.assert_close(whole.answers[:used, i], found.answers[:used, i])
 
 
 def test_writes_in_place() -> None:
