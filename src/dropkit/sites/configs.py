@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from dropkit.errors import RatesWarning
+from dropkit.sites.held import hold
 from dropkit.sites.marks import Marks
 from dropkit.sites.sources import Source, find_sources, is_number
 
@@ -31,10 +32,6 @@ class ConfigField:
     config: Any
     name: str
     sites: list[str] = field(default_factory=list)
-
-    def write(self, value: Any) -> None:
-        """Set it; some configs refuse what is no field of theirs."""
-        setattr(self.config, self.name, value)
 
 
 def config_fields(model: nn.Module) -> list[ConfigField]:
@@ -126,8 +123,7 @@ def write_rates(
         if len(found) == 1:
             rate = found.pop()
             if rate != before:
-                steps.callback(one.write, before)
-                one.write(rate)
+                hold(one.config, one.name, rate, steps)
         elif found:
             warnings.warn(
                 f"the config field {one.name!r} stays {before!r}: its {len(one.sites)} sites have "

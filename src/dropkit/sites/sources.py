@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit.core.scope import site_name
+from dropkit.sites.held import hold
 
 #: Modules of torch that drop, and do other things too.
 _ALSO = (nn.MultiheadAttention, nn.RNNBase)
@@ -32,22 +33,19 @@ class Source:
         attribute: Under this name.
         kind: Name of the module's class, ``"LayerDrop"``, or ``"rate"`` where only a run can tell
             what the rate is for.
+        is_whole: Whether the module is there to drop: all its calls are one site.
     """
 
     name: str
     module: nn.Module
     attribute: str
     kind: str
+    is_whole: bool = False
 
     @property
     def rate(self) -> float:
         """As it is now; a None that stands for no dropout is 0."""
         return float(getattr(self.module, self.attribute) or 0.0)
-
-    @property
-    def is_whole(self) -> bool:
-        """Whether the module is there to drop: all its calls are one site."""
-        return self.kind not in ("rate", "LayerDrop")
 
     @property
     def is_settable(self) -> bool:
@@ -56,9 +54,8 @@ class Source:
         return not isinstance(own, property) or own.fset is not None
 
     def set(self, rate: float, steps: contextlib.ExitStack) -> None:
-        """Let the module keep this rate; `steps` gets what takes it back."""
-        steps.callback(setattr, self.module, self.attribute, getattr(self.module, self.attribute))
-        setattr(self.module, self.attribute, rate)
+        """Let the module keep this rate; `steps` gets what takes it back, see `hold`."""
+        hold(self.module, self.attribute, rate, steps)
 
     @property
     def acts(self) -> bool:
@@ -79,9 +76,9 @@ def sources_of(name: str, module: nn.Module) -> Iterator[Source]:
     """The rates that one module keeps itself; `name` is its site name."""
     kind = type(module).__name__
     if isinstance(module, _DropoutNd):
-        yield Source(name, module, "p", kind)
+        yield Source(name, module, "p", kind, is_whole=True)
     elif isinstance(module, _ALSO):
-        yield Source(name, module, "dropout", kind)
+        yield Source(name, module, "dropout", kind, is_whole=True)
     else:
         is_dropper = _DROPPERS.search(kind) is not None
         found = [key for key, value in vars(module).items() if _is_rate(key, value, is_dropper)]
@@ -89,7 +86,7 @@ def sources_of(name: str, module: nn.Module) -> Iterator[Source]:
             found = ["p"]  # a property
         for key in found:
             if is_dropper and len(found) == 1:
-                yield Source(name, module, key, kind)
+                yield Source(name, module, key, kind, is_whole=True)
             else:
                 what = "LayerDrop" if "layerdrop" in key.replace("_", "").lower() else "rate"
                 yield Source(f"{name}.{key}".lstrip("."), module, key, what)
