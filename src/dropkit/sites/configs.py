@@ -62,6 +62,15 @@ def _of_model(model: nn.Module) -> Iterator[ConfigField]:
             warnings.simplefilter("ignore")
             twin = type(owner)(config)
     except Exception:  # noqa: BLE001 - any class may want more than its config, and fail in any way
+        if hasattr(owner, "save_pretrained"):
+            names = ", ".join(map(repr, fields))
+            warnings.warn(
+                f"the config of {type(owner).__name__} keeps its rates ({names}): the model cannot "
+                "be built from it alone, so nothing tells which sites they rule. Set them before "
+                "`save_pretrained`.",
+                RatesWarning,
+                stacklevel=4,
+            )
         return
     for source in find_sources(twin):
         of = marks.source_of(source.rate)

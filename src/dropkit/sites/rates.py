@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from dropkit.core.rate import threshold_from_rate
+from dropkit.nn._layer import Layer
 from dropkit.sites.change import Change
 from dropkit.sites.configs import config_fields, write_rates
 from dropkit.sites.patterns import check_patterns, first_match, possible_calls
@@ -22,7 +23,10 @@ def set_rates(model: nn.Module, rates: Rates | str) -> Change:
     """Set the drop rates of a model, wherever they are kept.
 
     Rates that modules keep are set there, and in the config that the model was built from, so that
-    ``save_pretrained`` carries them. Rates that stand in the code are replaced as they are called.
+    ``save_pretrained`` carries them. Rates that stand in the code are replaced as they are called:
+    a copy or a pickle of the model does not have these. Where several calls are told apart by
+    ``#2`` and so on, they count in the order in which forwards meet them from now on. Code that is
+    compiled meanwhile leaves such calls to Python, unless all sites get one rate.
 
     Args:
         model: Any module. Nothing is changed where an error is raised.
@@ -35,12 +39,13 @@ def set_rates(model: nn.Module, rates: Rates | str) -> Change:
         A handle with ``undo()``, usable in ``with``.
 
     Raises:
-        RateError: A rate is outside [0, 1] or nan.
+        RateError: A rate is outside [0, 1] or nan, or one that a layer cannot act at.
         SiteError: A pattern matches no site.
         OptionError: There is no such preset.
 
     Warns:
-        RatesWarning: A field of the model's config cannot carry the rates of its sites.
+        RatesWarning: A field of the model's config cannot carry the rates of its sites, or the
+            model cannot be built from its config, so that nothing tells which sites it rules.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3))
     >>> with set_rates(model, {"1": 0.1}):
@@ -50,21 +55,26 @@ def set_rates(model: nn.Module, rates: Rates | str) -> Change:
     0.3
     """
     sources = [source for source in find_sources(model) if source.is_settable]
-    by_pattern = _by_pattern(rates, sources)
-    for pattern, rate in by_pattern.items():
-        threshold_from_rate(rate, name="rates", site=pattern)
+    given = _by_pattern(rates, sources)
+    for pattern, one in given.items():
+        threshold_from_rate(one, name="rates", site=pattern)
+    by_pattern = {pattern: float(one) for pattern, one in given.items()}
     calls = possible_calls(model)
     if isinstance(rates, Mapping):
         check_patterns(by_pattern, sources, [name for _, name in calls], argument="rates")
+    wanted = {source: first_match(by_pattern, source.name) for source in sources}
+    for source, rate in wanted.items():
+        if rate is not None and isinstance(source.module, Layer):
+            source.module.threshold_of(rate)  # some layers cannot act at every rate
     steps = contextlib.ExitStack()
     fields = config_fields(model)
-    for source in sources:
-        wanted = first_match(by_pattern, source.name)
-        if wanted is not None:
-            source.set(float(wanted), steps)
+    for source, rate in wanted.items():
+        if rate is not None:
+            source.set(rate, steps)
     write_rates(fields, {source.name: source.rate for source in sources}, steps)
     if _has_rates_in_its_code(calls, sources):
-        everywhere = float(by_pattern["*"]) if list(by_pattern) == ["*"] else None
+        is_one = "*" in by_pattern and len(set(by_pattern.values())) == 1
+        everywhere = by_pattern["*"] if is_one else None
         steer = RateSteer(model, lambda name: first_match(by_pattern, name), everywhere)
         steps.enter_context(ReplacedFunctions(model, steer))
     return Change(steps)

@@ -85,10 +85,11 @@ def sources_of(name: str, module: nn.Module) -> Iterator[Source]:
         if is_dropper and not found and is_number(getattr(module, "p", None)):
             found = ["p"]  # a property
         for key in found:
-            if is_dropper and len(found) == 1:
+            skips_layers = "layerdrop" in key.replace("_", "").lower()
+            if is_dropper and len(found) == 1 and not skips_layers:
                 yield Source(name, module, key, kind, is_whole=True)
             else:
-                what = "LayerDrop" if "layerdrop" in key.replace("_", "").lower() else "rate"
+                what = "LayerDrop" if skips_layers else "rate"
                 yield Source(f"{name}.{key}".lstrip("."), module, key, what)
 
 

@@ -18,6 +18,8 @@ class NamedSteer(Steer):
         model: Calls from elsewhere are let pass. It is not kept alive.
     """
 
+    needs_stack = True
+
     def __init__(self, model: nn.Module) -> None:
         self.labels = Labels(model)
 
@@ -73,6 +75,7 @@ class RateSteer(NamedSteer):
     ) -> None:
         super().__init__(model)
         self._rate_of, self._everywhere = rate_of, everywhere
+        self.needs_stack = everywhere is None
 
     def decide(self, call: Call, name: str, source: Source | None, *, is_whole: bool) -> None:
         """What a module keeps was set there, unless only this call of several is meant."""
