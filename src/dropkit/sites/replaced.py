@@ -384,13 +384,17 @@ class ReplacedFunctions:
         _replaced.__enter__()
         if steer is not None:
             _steers.insert(0 if steer.sees_last else len(_steers), steer)
+        self._at_the_models_end: weakref.finalize[..., nn.Module] | None = None
         if model is not None:
-            weakref.finalize(model, self.close).atexit = False
+            self._at_the_models_end = weakref.finalize(model, self.close)
+            self._at_the_models_end.atexit = False
 
     def close(self) -> None:
         """Put everything back; a second call does nothing."""
         if self._is_open:
             self._is_open = False
+            if self._at_the_models_end is not None:
+                self._at_the_models_end.detach()  # it would keep the steer, and what that keeps
             if self._steer is not None:
                 _steers.remove(self._steer)
             _replaced.__exit__()
