@@ -260,7 +260,7 @@ def test_bernoulli_masks_fall_silent(name: str) -> None:
         lambda x: torch.randint(0, 2, x.shape),
         lambda x: torch.randperm(x.shape[1]) > 0,
         lambda x: 1 + 0.1 * torch.randn_like(x),
-        lambda _: torch.tensor(float(random.random() < 0.8)),  # noqa: S311 - a mask, no secret
+        lambda _: torch.tensor(float(random.random() < 0.8)),
     ],
 )
 def test_what_is_not_seen(mask: Callable[[Tensor], Tensor]) -> None:

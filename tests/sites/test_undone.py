@@ -104,6 +104,16 @@ def test_models_can_be_collected(name: str, is_kept: bool) -> None:
     assert [] == functions_replaced()
 
 
+def test_a_model_that_was_looked_at_can_be_collected() -> None:
+    """Finding sites keeps nothing of the model."""
+    model = Mixed()
+    find_sites(model, X)
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
 class Failing(Mixed):
     """Raises in the middle of its forward."""
 
