@@ -180,6 +180,18 @@ def test_rates_by_name_and_compile(compiled, false_alarm) -> None:
         assert 1.0 == zeros(compiled(model)(X))
 
 
+def test_rates_by_name_need_more_than_one_graph(compiled) -> None:
+    """A model that is to be one graph is refused with the reason, instead of other rates."""
+    del compiled
+    model = Mixed()
+    code = torch.compile(model, backend="eager", fullgraph=True)
+    with (
+        set_rates(model, {"dropout": 0.0}),
+        pytest.raises(RuntimeError, match="dropkit sets the rates of single calls"),
+    ):
+        code(X)
+
+
 def test_awaken_and_compile(compiled) -> None:
     """One woken call is the only one that draws in compiled code."""
     model = Mixed()

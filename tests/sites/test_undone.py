@@ -223,6 +223,25 @@ def test_a_change_after_a_user_wrote() -> None:
     assert 0.5 == model.drop.p
 
 
+def test_a_schedule_goes_on_below_a_later_change() -> None:
+    """A step of a schedule wakes nothing that was silenced later, and holds once that is undone."""
+    model = Mixed()
+    schedule = set_rates(model, {"drop": dropkit.Schedule.linear(0.0, 1.0, steps=4)})
+    quiet = silence(model)
+    schedule.step()
+    assert 0.0 == model.drop.p
+    quiet.undo()
+    assert 0.25 == model.drop.p
+    schedule.step()
+    assert 0.5 == model.drop.p
+    quiet = silence(model)
+    schedule.undo()
+    schedule.step()
+    assert 0.0 == model.drop.p
+    quiet.undo()
+    assert 0.5 == model.drop.p
+
+
 def test_batch_norm_stays_in_eval_when_undone_early() -> None:
     """Two models woken in one another: modes come back whichever is undone first."""
     model = nn.Sequential(nn.BatchNorm1d(6), nn.Dropout(0.5))

@@ -7,20 +7,60 @@ from typing import Any
 
 from torch import Tensor, nn
 
+_lock = threading.RLock()
 
-class _Hold:
-    """One setting of an attribute: what was there before it."""
+
+class Hold:
+    """One setting of an attribute.
+
+    Args:
+        thing: Whose attribute it is.
+        name: Of the attribute.
+    """
+
+    def __init__(self, thing: Any, name: str) -> None:
+        self._thing, self._name = thing, name
+        self._link = _Link(_now(thing, name))
+        with _lock:
+            if id(thing) not in _links:
+                _links[id(thing)] = {}
+                weakref.finalize(thing, _links.pop, id(thing), None).atexit = False
+            self._all = _links[id(thing)].setdefault(name, [])
+            self._all.append(self._link)
+
+    def set(self, value: Any) -> None:
+        """Set another value; what was set later comes first, and what was taken back is over."""
+        with _lock:
+            if self._link in self._all:
+                self._write(self._all.index(self._link) + 1, value)
+
+    def let_go(self) -> None:
+        """Take it back."""
+        with _lock:
+            at = self._all.index(self._link)
+            del self._all[at]
+            self._write(at, self._link.before)
+
+    def _write(self, at: int, value: Any) -> None:
+        """To the attribute, or to where the later link in this place keeps what was before."""
+        if at < len(self._all):
+            self._all[at].before = value
+        else:
+            _put(self._thing, self._name, value)
+
+
+class _Link:
+    """What was there before a setting."""
 
     def __init__(self, before: Any) -> None:
         self.before = before
 
 
-_lock = threading.RLock()
 #: By the id of an object and the name of an attribute, the earliest first. It keeps no object.
-_holds: dict[int, dict[str, list[_Hold]]] = {}
+_links: dict[int, dict[str, list[_Link]]] = {}
 
 
-def hold(thing: Any, name: str, value: Any, steps: contextlib.ExitStack) -> None:
+def hold(thing: Any, name: str, value: Any, steps: contextlib.ExitStack) -> Hold:
     """Set an attribute; `steps` gets what takes it back.
 
     Taken back in whatever order, what was set last stays until it is taken back itself, and in the
@@ -33,26 +73,10 @@ def hold(thing: Any, name: str, value: Any, steps: contextlib.ExitStack) -> None
         value: To set.
         steps: Gets a callback.
     """
-    one = _Hold(_now(thing, name))
-    with _lock:
-        if id(thing) not in _holds:
-            _holds[id(thing)] = {}
-            weakref.finalize(thing, _holds.pop, id(thing), None).atexit = False
-        _holds[id(thing)].setdefault(name, []).append(one)
-    setattr(thing, name, value)
-    steps.callback(_let_go, thing, name, one)
-
-
-def _let_go(thing: Any, name: str, one: _Hold) -> None:
-    with _lock:
-        holds = _holds[id(thing)][name]
-        at = holds.index(one)
-        del holds[at]
-        is_last = at == len(holds)
-        if not is_last:
-            holds[at].before = one.before
-    if is_last:
-        _put(thing, name, one.before)
+    one = Hold(thing, name)
+    steps.callback(one.let_go)
+    one.set(value)
+    return one
 
 
 class _Learned(list[tuple[Tensor, Tensor]]):

@@ -11,7 +11,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit.core.scope import site_name
-from dropkit.sites.held import hold
+from dropkit.sites.held import Hold, hold
 
 #: Modules of torch that drop, and do other things too.
 _ALSO = (nn.MultiheadAttention, nn.RNNBase)
@@ -53,9 +53,9 @@ class Source:
         own = getattr(type(self.module), self.attribute, None)
         return not isinstance(own, property) or own.fset is not None
 
-    def set(self, rate: float, steps: contextlib.ExitStack) -> None:
+    def set(self, rate: float, steps: contextlib.ExitStack) -> Hold:
         """Let the module keep this rate; `steps` gets what takes it back, see `hold`."""
-        hold(self.module, self.attribute, rate, steps)
+        return hold(self.module, self.attribute, rate, steps)
 
     @property
     def acts(self) -> bool:
