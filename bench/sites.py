@@ -25,11 +25,12 @@ from typing import Any
 
 import _measure as measure
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 import dropkit
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "tests" / "support"))
+from support_entry import tensors
 from support_models import MODELS, Entry
 
 QUESTION = "sites"
@@ -63,18 +64,11 @@ def _mc_dropout() -> Callable[..., Any] | None:
     return found
 
 
-def _tensors(output: Any) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    parts = output.values() if hasattr(output, "values") else output
-    return [x for part in parts for x in _tensors(part)] if hasattr(parts, "__iter__") else []
-
-
 def is_silent(entry: Entry, model: nn.Module) -> bool:
     """Whether forwards in training mode are equal to the bit."""
     model.train()
     with torch.no_grad():
-        first, *others = [_tensors(entry.run(model)) for _ in range(FORWARDS)]
+        first, *others = [tensors(entry.run(model)) for _ in range(FORWARDS)]
     return all(torch.equal(a, b) for other in others for a, b in zip(first, other, strict=True))
 
 

@@ -1,10 +1,7 @@
 """Whatever was done to a model is undone in any order, and touches nothing else."""
 
-import copy
 import gc
-import io
 import itertools
-import pickle
 import threading
 import weakref
 from collections.abc import Callable
@@ -180,35 +177,24 @@ def test_finding_in_two_threads() -> None:
         thread.join()
     assert [] == wrong
     assert [] == functions_replaced()
+    assert "default" == torch._dynamo.eval_frame._stance.stance, "what compiles does not any more"
 
 
-def _pickled(model: nn.Module) -> nn.Module:
-    return pickle.loads(pickle.dumps(model))
-
-
-def _saved(model: nn.Module) -> nn.Module:
-    file = io.BytesIO()
-    torch.save(model, file)
-    file.seek(0)
-    return torch.load(file, weights_only=False)
-
-
-@pytest.mark.parametrize("copied", [copy.deepcopy, _pickled, _saved])
 @pytest.mark.parametrize("name", CHANGES)
-def test_copies(name: str, copied: Callable[[nn.Module], nn.Module]) -> None:
+def test_copies(name: str, again: Callable[[nn.Module], nn.Module]) -> None:
     """A copy made meanwhile has the rates and modes of modules, and is on its own from then on."""
     model = Mixed()
     with CHANGES[name](model):
-        again = copied(model)
+        copied = again(model)
         modes = [module.training for module in model.modules()]
-        assert model.drop.p == again.drop.p
-        assert modes == [module.training for module in again.modules()]
-        found = rates(again, X)
+        assert model.drop.p == copied.drop.p
+        assert modes == [module.training for module in copied.modules()]
+        found = rates(copied, X)
         assert (0.4, 0.3) == (found["dropout"], found["dropout#2"])
-    assert found == rates(again, X)
-    assert MIXED == rates(copied(model), X)
-    again.train()
-    assert {name for name, rate in found.items() if rate} == set(active(again, X))
+    assert found == rates(copied, X)
+    assert MIXED == rates(again(model), X)
+    copied.train()
+    assert {name for name, rate in found.items() if rate} == set(active(copied, X))
 
 
 def test_a_change_after_a_user_wrote() -> None:

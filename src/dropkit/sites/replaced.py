@@ -9,12 +9,9 @@ what stands in for torch.
 import contextlib
 import functools
 import inspect
-import sys
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -25,6 +22,7 @@ from dropkit import functional
 from dropkit.core.counted import Counted
 from dropkit.sites.draws import rate_of_keep
 from dropkit.sites.expected import expected_bernoulli
+from dropkit.sites.renamed import Renamed
 
 Function = Callable[..., Any]
 
@@ -306,49 +304,6 @@ class _Replaced(Counted):
 _replaced = _Replaced()
 
 
-#: A module, or a file, and what it calls a function.
-_Name = tuple[weakref.ref[Any], str]
-
-
-class _Renamed:
-    """What models call a replaced function: names in their files, attributes of their modules."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users: Counter[_Name] = Counter()
-        self._theirs: dict[_Name, Function] = {}
-
-    def begin(self, model: nn.Module) -> list[_Name]:
-        """Replace them for `model`; returns what `end` takes."""
-        with self._lock:
-            names = list(self._names(model))
-            self._users.update(names)
-        return names
-
-    def end(self, names: list[_Name]) -> None:
-        """Put back those that nobody else needs replaced."""
-        with self._lock:
-            for key in names:
-                self._users[key] -= 1
-                if not self._users[key]:
-                    del self._users[key]
-                    (holder, name), theirs = key, self._theirs.pop(key)
-                    if holder() is not None:
-                        vars(holder())[name] = theirs
-
-    def _names(self, model: nn.Module) -> Iterator[_Name]:
-        for holder in (*_files(model), *model.modules()):
-            for name, value in list(vars(holder).items()):
-                key = weakref.ref(holder), name
-                ours = _replaced_in(value)
-                if key in self._theirs:
-                    yield key
-                elif ours is not None:
-                    self._theirs[key] = value
-                    vars(holder)[name] = ours
-                    yield key
-
-
 def _replaced_in(value: Any) -> Function | None:
     """The replacement of one of theirs, or of a ``functools.partial`` of one; None for another."""
     if isinstance(value, functools.partial):
@@ -357,15 +312,7 @@ def _replaced_in(value: Any) -> Function | None:
     return _by_theirs.get(value) if inspect.isroutine(value) else None
 
 
-def _files(model: nn.Module) -> list[ModuleType]:
-    """The files in which the classes of a model are, without torch's and dropkit's."""
-    names = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
-    files = [sys.modules[name] for name in sorted(names) if name in sys.modules]
-    theirs = ("torch.", "dropkit.", "builtins")
-    return [file for file in files if not file.__name__.startswith(theirs)]
-
-
-_renamed = _Renamed()
+_renamed = Renamed(_replaced_in)
 
 
 class ReplacedFunctions:

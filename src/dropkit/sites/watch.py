@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dropkit.core.counted import Counted
 from dropkit.errors import OptionError
 from dropkit.nn import LayerDrop
 from dropkit.sites.caller import Caller, find_caller, run
@@ -70,12 +71,22 @@ def watch(model: nn.Module, batch: Any) -> Run:
     modules = set(model.modules())
     steer, mode = _Watching(seen, modules), _Draws(seen, modules)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_uncompiled)
         stack.enter_context(ReplacedFunctions(model, steer))
         stack.enter_context(_counted_calls(model, seen))
         stack.enter_context(mode)
         seen.output = run(model, args, kwargs)
     return seen
+
+
+class _Uncompiled(Counted):
+    """The stance is the process's, and each who sets it puts back what there was before."""
+
+    def begin(self, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+
+
+_uncompiled = _Uncompiled()
 
 
 def arguments_of(batch: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
