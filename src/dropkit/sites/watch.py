@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dropkit.core.counted import Counted
 from dropkit.errors import OptionError
+from dropkit.nn import LayerDrop
 from dropkit.sites.caller import Caller, find_caller, run
 from dropkit.sites.draws import COMPARISONS, HANDED_ON, UNIFORM, Draw, draw_of
 from dropkit.sites.replaced import Call, ReplacedFunctions, Steer, current_call
@@ -69,12 +71,22 @@ def watch(model: nn.Module, batch: Any) -> Run:
     modules = set(model.modules())
     steer, mode = _Watching(seen, modules), _Draws(seen, modules)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_uncompiled)
         stack.enter_context(ReplacedFunctions(model, steer))
         stack.enter_context(_counted_calls(model, seen))
         stack.enter_context(mode)
         seen.output = run(model, args, kwargs)
     return seen
+
+
+class _Uncompiled(Counted):
+    """The stance is the process's, and each who sets it puts back what there was before."""
+
+    def begin(self, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+
+
+_uncompiled = _Uncompiled()
 
 
 def arguments_of(batch: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
@@ -107,8 +119,10 @@ class _Watching(Steer):
         """Note it, and hang the note on the call, for the draws that it leads to."""
         caller = find_caller(self._modules)
         if caller is not None:
-            call.note = Event(caller, call.function, call.rate, call.is_training)
+            call.note = Event(caller, call.function, float(call.rate), call.is_training)
             self._seen.events.append(call.note)
+            if call.rate == 1.0:  # torch drops all without a draw, and there were nothing to see
+                call.rate = 1.0 - 2.0**-40
 
 
 class _Draws(TorchDispatchMode):
@@ -128,10 +142,13 @@ class _Draws(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         draw = draw_of(func, args, kwargs)
+        event = None
         if draw is not None and not self._is_only_uniform(draw):
-            self._note(draw)
+            event = self._note(draw)
         out = func(*args, **kwargs)
         self._follow(func.name(), args, out)
+        if event is not None and isinstance(event.caller.module, LayerDrop):
+            return torch.ones_like(out)  # a layer that is left out would hide the sites in it
         return out
 
     def _is_only_uniform(self, draw: Draw) -> bool:
@@ -141,7 +158,7 @@ class _Draws(TorchDispatchMode):
         caller = find_caller(self._modules)
         return caller is not None and not type(caller.module).__module__.startswith("dropkit.")
 
-    def _note(self, draw: Draw) -> None:
+    def _note(self, draw: Draw) -> Event | None:
         call = current_call()
         event = None if call is None else call.note
         if event is None:
@@ -149,6 +166,7 @@ class _Draws(TorchDispatchMode):
         if event is not None:
             event.n_draws += 1
             event.elements += draw.elements
+        return event
 
     def _event(self, draw: Draw) -> Event | None:
         caller = find_caller(self._modules)
@@ -161,9 +179,7 @@ class _Draws(TorchDispatchMode):
     def _follow(self, operator: str, args: tuple[Any, ...], out: Any) -> None:
         """Uniform numbers that are compared with something are a mask made by hand."""
         name = operator.partition("::")[2].partition(".")[0]
-        if not isinstance(out, Tensor):
-            return
-        if name in UNIFORM:
+        if name in UNIFORM and isinstance(out, Tensor):
             caller = find_caller(self._modules) if current_call() is None else None
             if caller is not None:
                 event = Event(caller, name, math.nan, is_training=True, elements=out.numel())
@@ -183,7 +199,11 @@ def _counted_calls(model: nn.Module, seen: Run) -> Iterator[None]:
     def count(module: nn.Module, *_: Any) -> None:
         seen.n_calls[module] = seen.n_calls.get(module, 0) + 1
 
-    handles = [module.register_forward_pre_hook(count) for module in model.modules()]
+    handles = [
+        module.register_forward_pre_hook(count)
+        for module in model.modules()
+        if not isinstance(module, torch.jit.ScriptModule)  # it takes no hooks
+    ]
     try:
         yield
     finally:
