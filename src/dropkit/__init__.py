@@ -6,17 +6,25 @@ from dropkit.auditing.finding import Finding
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
+from dropkit.nn.schedules import Schedule
 from dropkit.sites.accelerate import accelerate
 from dropkit.sites.awaken import awaken
 from dropkit.sites.find import Site, find_sites
 from dropkit.sites.rates import set_rates
 from dropkit.sites.silence import silence
+from dropkit.studies.plan import Arm
+from dropkit.studies.study import Study
+from dropkit.studies.trial import Trial
 
 __all__ = [
     "Address",
+    "Arm",
     "Audit",
     "Finding",
+    "Schedule",
     "Site",
+    "Study",
+    "Trial",
     "accelerate",
     "audit",
     "awaken",

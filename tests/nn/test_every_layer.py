@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from torch.nn.modules.dropout import _DropoutNd
 from torch.utils.checkpoint import checkpoint
 
-import dropkit
 from dropkit import masks_at
 from dropkit.errors import RateError
 from dropkit.functional import drop_path_rates
@@ -282,11 +281,3 @@ def test_rates_over_depth() -> None:
     """The rates of a stack of blocks are those of the rule."""
     blocks = [DropPath(p) for p in drop_path_rates(0.3, 4)]
     torch.testing.assert_close([0.0, 0.1, 0.2, 0.3], [block.p for block in blocks])
-
-
-def test_find_sites_sees_them() -> None:
-    """Each is a site with its rate."""
-    model = nn.ModuleDict({name.replace(" ", "_"): case.make(0.25) for name, case in CASES.items()})
-    sites = dropkit.find_sites(model)
-    assert [pytest.approx(0.25)] * len(model) == [site.rate for site in sites]
-    assert list(model) == [site.name for site in sites]

@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from torch import nn
+import torch
+import torch.nn.functional as F  # noqa: N812 - everybody's name for it
+from torch import Tensor, nn
 
 import dropkit
-from dropkit import find_sites, set_rates
+from dropkit import Schedule, find_sites, set_rates
 from dropkit.errors import RateError, SiteError
 
 
@@ -144,3 +146,66 @@ def test_pattern_for_a_model_without_sites() -> None:
     message = "`rates` must name sites of the model; no site matches '*'. The model has no dropout."
     with pytest.raises(SiteError, match="^" + re.escape(message) + "$"):
         set_rates(nn.Linear(2, 2), {"*": 0.1})
+
+
+def test_schedules() -> None:
+    """A schedule rules its sites from step to step, beside plain rates, until undo."""
+    model = _model()
+    handle = set_rates(model, {"head.1": Schedule.late(0.5, start=2), "block.*": 0.7})
+    seen = []
+    for _ in range(3):
+        seen.append(_rates(model))
+        handle.step()
+    plain = {**BEFORE, "block.attention": 0.7, "block.out": 0.7}
+    assert [{**plain, "head.1": rate} for rate in (0.0, 0.0, 0.5)] == seen
+    handle.undo()
+    handle.step()
+    assert BEFORE == _rates(model)
+
+
+def test_schedule_of_a_rate_in_the_code() -> None:
+    """A rate that is written in a model's code follows a schedule too, and a loaded step."""
+
+    class Literal(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return F.dropout(x, 0.5, self.training)
+
+    model, x = Literal(), torch.ones(8)
+    with set_rates(model, Schedule.late(1.0, start=1)) as handle:
+        assert torch.equal(x, model(x))
+        handle.step()
+        assert not model(x).any()
+        handle.load_state_dict({**handle.state_dict(), "step": 0})
+        assert torch.equal(x, model(x))
+
+
+class Strict:
+    """A config that takes whole numbers only where it had one, as some of Hugging Face's."""
+
+    def __init__(self) -> None:
+        vars(self).update(dropout=0.1, other_dropout=0)
+
+    def __setattr__(self, name: str, value: float) -> None:
+        if name == "other_dropout" and not isinstance(value, int):
+            raise TypeError("expected int")
+        vars(self)[name] = value
+
+    def to_dict(self) -> dict[str, float]:
+        """The fields by name."""
+        return dict(vars(self))
+
+
+class Configured(nn.Module):
+    """Built from such a config."""
+
+    def __init__(self, config: Strict) -> None:
+        super().__init__()
+        self.config = config
+        self.drop = nn.Dropout(config.dropout)
+
+
+def test_strict_config() -> None:
+    """A field that takes no rate is left out, and the others are written."""
+    model = Configured(Strict())
+    set_rates(model, 0.25)
+    assert {"dropout": 0.25, "other_dropout": 0} == model.config.to_dict()
