@@ -1,6 +1,8 @@
 """Dropout for PyTorch that people can trust."""
 
 from dropkit import errors, functional, nn, uncertainty
+from dropkit.auditing.audit import Audit, audit
+from dropkit.auditing.finding import Finding
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
@@ -18,12 +20,15 @@ from dropkit.uncertainty import MCPrediction, mc_predict
 __all__ = [
     "Address",
     "Arm",
+    "Audit",
+    "Finding",
     "MCPrediction",
     "Schedule",
     "Site",
     "Study",
     "Trial",
     "accelerate",
+    "audit",
     "awaken",
     "effective_rate",
     "errors",

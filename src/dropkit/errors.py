@@ -6,6 +6,7 @@ the builtin that a caller would catch.
 
 __all__ = [
     "AddressError",
+    "AuditError",
     "CoreError",
     "CoreWarning",
     "DataError",
@@ -56,6 +57,10 @@ class DataError(DkError, ValueError):
 
 class EvidenceError(DkError, ValueError):
     """Data that cannot support what is to be promised on them."""
+
+
+class AuditError(DkError, RuntimeError):
+    """A model that cannot be run, so that nothing can be said of it."""
 
 
 class StoreError(DkError, RuntimeError):

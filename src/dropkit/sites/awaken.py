@@ -55,7 +55,7 @@ def awaken(model: nn.Module, only: str | Sequence[str] | None = None) -> Change:
     for source in sources:
         if source.kind == "LayerDrop" and not matches(patterns, source.name):
             source.set(0.0, steps)
-    steps.enter_context(ReplacedFunctions(model, _OnlySteer(model, patterns)))
+    steps.enter_context(ReplacedFunctions(model, OnlySteer(model, patterns)))
     return Change(steps)
 
 
@@ -72,7 +72,14 @@ def _asks_for(module: nn.Module, opened: set[nn.Module]) -> bool:
     return has_rate and reads(type(module), "p") and reads(module.__class__, "training")
 
 
-class _OnlySteer(NamedSteer):
+class OnlySteer(NamedSteer):
+    """Turns calls on where their site is named, and off elsewhere.
+
+    Args:
+        model: Whose calls are steered.
+        patterns: Globs over the names of sites.
+    """
+
     def __init__(self, model: nn.Module, patterns: Sequence[str]) -> None:
         super().__init__(model)
         self._patterns = patterns

@@ -51,8 +51,11 @@ def _of_model(model: nn.Module) -> Iterator[ConfigField]:
         config = copy.deepcopy(owner.config)
         for path, name, value in _rates(config):
             key = Source(".".join([*path, name]), model, name, "rate")
+            try:
+                setattr(_at(config, path), name, marks.add(key, float(value)))
+            except Exception:  # noqa: BLE001, S112 - a strict config, as where 0 is a whole number
+                continue
             fields[key.name] = ConfigField(_at(owner.config, path), name)
-            setattr(_at(config, path), name, marks.add(key, float(value)))
         twin = _built(type(owner), config)
         if twin is not None:
             for source in find_sources(twin):

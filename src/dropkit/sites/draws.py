@@ -37,12 +37,15 @@ def draw_of(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Dra
     """The mask that a call of an operator draws, None where it draws none."""
     namespace, _, name = operator.name().partition("::")
     name = name.partition(".")[0]
-    if namespace not in ("aten", "dropkit") or "backward" in name:
+    if "backward" in name:
         return None
     given = _given(operator, args, kwargs)
-    rate = (
-        _rate_in_dropkits(name, given) if namespace == "dropkit" else _rate_in_torchs(name, given)
-    )
+    if namespace == "dropkit":
+        rate = _rate_in_dropkits(name, given)
+    elif namespace == "aten":
+        rate = _rate_in_torchs(name, given)
+    else:
+        rate = _rate_in_others(given)
     return None if rate is None else Draw(name, rate, _elements(name, given))
 
 
@@ -72,6 +75,12 @@ def _rate_in_torchs(name: str, given: dict[str, Any]) -> float | None:
     rate = float(given.get("dropout_p") or given.get("dropout") or 0.0)
     is_training = given.get("train", True) and given.get("is_training", True)
     return rate if rate > 0.0 and is_training else None
+
+
+def _rate_in_others(given: dict[str, Any]) -> float | None:
+    """Attention kernels of other packages have a rate and no mode."""
+    rates = (given.get(name) for name in ("dropout_p", "p_dropout"))
+    return next((rate for rate in rates if isinstance(rate, float) and rate > 0.0), None)
 
 
 def _given(operator: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:

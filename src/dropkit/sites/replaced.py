@@ -108,6 +108,11 @@ _steers: list[Steer] = []
 _stand_ins: dict[Function, Function] = {}
 
 
+def active_steers() -> tuple[Steer, ...]:
+    """The steers that see calls now."""
+    return tuple(_steers)
+
+
 def current_call() -> Call | None:
     """The call that is running in this thread, None outside of any."""
     return _state.call

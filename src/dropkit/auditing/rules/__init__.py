@@ -1,0 +1,45 @@
+"""The rules, one a file; this tuple is the only list of them."""
+
+from dropkit.auditing.rule import Rule
+from dropkit.auditing.rules.attention_dropout_in_eval import AttentionDropoutInEval
+from dropkit.auditing.rules.batch_norm_in_training import BatchNormInTraining
+from dropkit.auditing.rules.config_rate_unused import ConfigRateUnused
+from dropkit.auditing.rules.dropout_always_on import DropoutAlwaysOn
+from dropkit.auditing.rules.dropout_before_argmax import DropoutBeforeArgmax
+from dropkit.auditing.rules.dropout_in_eval import DropoutInEval
+from dropkit.auditing.rules.dropout_of_zeros import DropoutOfZeros
+from dropkit.auditing.rules.eval_not_followed import EvalNotFollowed
+from dropkit.auditing.rules.frozen_part_drops import FrozenPartDrops
+from dropkit.auditing.rules.handed_over_in_eval import HandedOverInEval
+from dropkit.auditing.rules.left_in_training import LeftInTraining
+from dropkit.auditing.rules.partly_silenced import PartlySilenced
+from dropkit.auditing.rules.rate_left_unset import RateLeftUnset
+from dropkit.auditing.rules.rate_never_applied import RateNeverApplied
+from dropkit.auditing.rules.rate_zero_left_over import RateZeroLeftOver
+from dropkit.auditing.rules.recurrent_dropout_without_layers import RecurrentDropoutWithoutLayers
+from dropkit.auditing.rules.sleeping_in_monte_carlo import SleepingInMonteCarlo
+from dropkit.auditing.rules.unregistered_dropout import UnregisteredDropout
+from dropkit.auditing.rules.unused_rate_argument import UnusedRateArgument
+
+#: Sorted by code.
+RULES: tuple[type[Rule], ...] = (
+    DropoutInEval,
+    AttentionDropoutInEval,
+    UnregisteredDropout,
+    EvalNotFollowed,
+    DropoutAlwaysOn,
+    LeftInTraining,
+    FrozenPartDrops,
+    SleepingInMonteCarlo,
+    BatchNormInTraining,
+    HandedOverInEval,
+    RateNeverApplied,
+    ConfigRateUnused,
+    RecurrentDropoutWithoutLayers,
+    RateZeroLeftOver,
+    PartlySilenced,
+    RateLeftUnset,
+    UnusedRateArgument,
+    DropoutBeforeArgmax,
+    DropoutOfZeros,
+)
