@@ -22,8 +22,8 @@ from dropkit.auditing.finding import SEVERITIES, Severity
 from dropkit.auditing.rules import RULES
 from dropkit.cli._objects import file_of, load_object
 from dropkit.cli._settings import Settings, find_settings
+from dropkit.core.files import write_text
 from dropkit.errors import OptionError
-from dropkit.reporting._atomic import write_text
 from dropkit.reporting.audit_github import audit_github
 from dropkit.reporting.audit_json import audit_json
 from dropkit.reporting.audit_page import audit_page
