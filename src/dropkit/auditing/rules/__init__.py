@@ -28,6 +28,7 @@ from dropkit.auditing.rules.rate_never_applied import RateNeverApplied
 from dropkit.auditing.rules.rate_zero_left_over import RateZeroLeftOver
 from dropkit.auditing.rules.recurrent_dropout_without_layers import RecurrentDropoutWithoutLayers
 from dropkit.auditing.rules.scale_overflows import ScaleOverflows
+from dropkit.auditing.rules.scaled_in_eval_too import ScaledInEvalToo
 from dropkit.auditing.rules.sleeping_in_monte_carlo import SleepingInMonteCarlo
 from dropkit.auditing.rules.unregistered_dropout import UnregisteredDropout
 from dropkit.auditing.rules.unscaled_mask import UnscaledMask
@@ -66,4 +67,5 @@ RULES: tuple[type[Rule], ...] = (
     ScaleOverflows,
     AttentionWeightsAfterDropout,
     DropoutOfInfinity,
+    ScaledInEvalToo,
 )
