@@ -18,6 +18,7 @@ __all__ = [
     "RatesWarning",
     "ShapeError",
     "SiteError",
+    "StoreError",
 ]
 
 
@@ -55,6 +56,10 @@ class DataError(DkError, ValueError):
 
 class AuditError(DkError, RuntimeError):
     """A model that cannot be run, so that nothing can be said of it."""
+
+
+class StoreError(DkError, RuntimeError):
+    """A study's file that another study, another process or another version holds."""
 
 
 class CoreError(DkError, RuntimeError):

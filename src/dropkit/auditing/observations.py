@@ -1,5 +1,6 @@
 """What rules look at: a model, and what a few runs of it show."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,6 +13,7 @@ from dropkit.auditing.flow import Edge
 from dropkit.auditing.runs import Loss, traced
 from dropkit.auditing.traced import Traced
 from dropkit.core.scope import site_name
+from dropkit.errors import RatesWarning
 from dropkit.sites.configs import ConfigField, config_fields
 from dropkit.sites.find import Places, Site
 from dropkit.sites.labels import Labels
@@ -149,7 +151,9 @@ class Observations:
     @cached_property
     def fields(self) -> Sequence[ConfigField]:
         """The rates in the model's configs, with the sites that each rules."""
-        return config_fields(self.model)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RatesWarning)  # it is for those who set rates
+            return config_fields(self.model)
 
     def name_of(self, module: nn.Module) -> str:
         """Dotted path of a module."""

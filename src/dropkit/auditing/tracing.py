@@ -18,6 +18,7 @@ STOPS = frozenset(
     | {"loss", "reduce", "dropout", "pool"}
 )
 _DROP_IN_ONE = {"native_dropout", "_fused_dropout"}
+_DROP_IN_ONE |= {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
 #: So many tensors that one place drops are measured.
 _MEASURED = 4
 #: Names a storage; None where a tensor has none.

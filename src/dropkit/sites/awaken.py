@@ -8,6 +8,7 @@ from torch import nn
 from dropkit.errors import SiteError
 from dropkit.sites.change import Change
 from dropkit.sites.code import reads
+from dropkit.sites.held import hold
 from dropkit.sites.patterns import check_patterns, matches, possible_calls
 from dropkit.sites.replaced import Call, ReplacedFunctions
 from dropkit.sites.sources import Source, find_sources
@@ -42,8 +43,7 @@ def awaken(model: nn.Module, only: str | Sequence[str] | None = None) -> Change:
         raise SiteError("`only` must name at least one site; got no pattern.")
     steps = contextlib.ExitStack()
     for module in model.modules():
-        steps.callback(setattr, module, "training", module.training)
-    model.eval()
+        hold(module, "training", False, steps)
     opened = {module for module, name in calls if matches(patterns, name)}
     for source in sources:
         if matches(patterns, source.name):

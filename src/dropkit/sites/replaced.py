@@ -9,12 +9,9 @@ what stands in for torch.
 import contextlib
 import functools
 import inspect
-import sys
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -23,7 +20,9 @@ from torch import Tensor, nn
 
 from dropkit import functional
 from dropkit.core.counted import Counted
+from dropkit.sites.draws import rate_of_keep
 from dropkit.sites.expected import expected_bernoulli
+from dropkit.sites.renamed import Renamed
 
 Function = Callable[..., Any]
 
@@ -83,9 +82,11 @@ class Steer:
 
     Attributes:
         sees_last: Whether it is to see what all others have made of a call.
+        needs_stack: Whether it must see calls one by one: a compiler then leaves them to Python.
     """
 
     sees_last = False
+    needs_stack = False
 
     def see(self, call: Call) -> None:
         """Look at a call of eager code, and change its rate or mode."""
@@ -122,8 +123,10 @@ def _passed(
     kwargs: dict[str, Any],
 ) -> Any:
     """Let the steers see a call, and make it as they left it."""
-    before = call.rate, call.is_training
     is_compiling = torch.compiler.is_compiling()
+    if is_compiling and any([steer.needs_stack for steer in _steers]):  # noqa: C419 - compilers know lists
+        return _in_python(theirs, call, rate, gate, args, kwargs)
+    before = call.rate, call.is_training
     for steer in reversed(_steers):
         if is_compiling:
             steer.see_compiled(call)
@@ -136,11 +139,28 @@ def _passed(
             args, kwargs = gate.write(args, kwargs, call.is_training)
     if is_compiling:
         return _run(theirs, args, kwargs)
+    with _running(call):
+        return _run(theirs, args, kwargs)
+
+
+_in_python = torch.compiler.disable(
+    _passed, reason="dropkit sets the rates of single calls in this model, by their names"
+)
+
+
+@contextlib.contextmanager
+def _running(call: Call) -> Iterator[None]:
     outer, _state.call = _state.call, call
     try:
-        return _run(theirs, args, kwargs)
+        yield
     finally:
         _state.call = outer
+
+
+def _is_detour(name: str, x: Any) -> bool:
+    """Whether torch calls itself again: a default device is a mode that each function asks first."""
+    outer = None if torch.compiler.is_compiling() else _state.call
+    return outer is not None and outer.function == name and outer.input is x
 
 
 def _run(theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -158,6 +178,8 @@ def _replacement(theirs: Function, rate: Slot, gate: Slot | None) -> Function:
         p = rate.read(args, kwargs)
         is_training = bool(gate.read(args, kwargs)) if gate else p > 0.0
         x = args[0] if args else next(iter(kwargs.values()))
+        if _is_detour(name, x):
+            return _run(theirs, args, kwargs)
         call = Call(name, p, is_training, gate is not None, x)
         return _passed(theirs, call, rate, gate, args, kwargs)
 
@@ -191,17 +213,15 @@ def _bernoulli(theirs: Function) -> Function:
         if not _steers or torch.compiler.is_compiling():
             return _run(theirs, args, kwargs)
         keep = chance.read(args, kwargs)
-        rate = 1.0 - keep if isinstance(keep, (int, float)) else torch.nan
-        call = Call(name, rate, True, False, args[0])
+        if _is_detour(name, args[0]):
+            return _run(theirs, args, kwargs)
+        call = Call(name, rate_of_keep(keep), True, False, args[0])
         for steer in reversed(_steers):
             steer.see(call)
         if not call.draws:
             return expected_bernoulli(args[0], keep, is_in_place=name == "bernoulli_")
-        outer, _state.call = _state.call, call
-        try:
+        with _running(call):
             return _run(theirs, args, kwargs)
-        finally:
-            _state.call = outer
 
     return replaced
 
@@ -264,7 +284,12 @@ _ours = {replacement for _, _, _, replacement in PLACES}
 
 
 def name_of_replaced(value: Any) -> str | None:
-    """The name of a function that drops, whether it is replaced now or not; None for another."""
+    """The name of a function that drops, whether it is replaced now or not; None for another.
+
+    So it is for a ``functools.partial`` of one.
+    """
+    while isinstance(value, functools.partial):
+        value = value.func
     if inspect.isroutine(value) and (value in _by_theirs or value in _ours):
         return str(value.__name__)
     return None
@@ -284,50 +309,15 @@ class _Replaced(Counted):
 _replaced = _Replaced()
 
 
-class _Renamed:
-    """Names in the files of models that stand for a replaced function."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users: Counter[tuple[str, str]] = Counter()
-        self._theirs: dict[tuple[str, str], Function] = {}
-
-    def begin(self, model: nn.Module) -> list[tuple[str, str]]:
-        """Replace them in the files of the classes of `model`; returns what `end` takes."""
-        with self._lock:
-            names = list(self._names(model))
-            self._users.update(names)
-        return names
-
-    def end(self, names: list[tuple[str, str]]) -> None:
-        """Put back those that nobody else needs replaced."""
-        with self._lock:
-            self._users.subtract(names)
-            for file, name in names:
-                if not self._users[file, name] and (file, name) in self._theirs:
-                    setattr(sys.modules[file], name, self._theirs.pop((file, name)))
-
-    def _names(self, model: nn.Module) -> Iterator[tuple[str, str]]:
-        for file in _files(model):
-            for name, value in list(vars(file).items()):
-                key = file.__name__, name
-                if key in self._theirs:
-                    yield key
-                elif inspect.isroutine(value) and value in _by_theirs:
-                    self._theirs[key] = value
-                    setattr(file, name, _by_theirs[value])
-                    yield key
+def _replaced_in(value: Any) -> Function | None:
+    """The replacement of one of theirs, or of a ``functools.partial`` of one; None for another."""
+    if isinstance(value, functools.partial):
+        ours = _replaced_in(value.func)
+        return None if ours is None else functools.partial(ours, *value.args, **value.keywords)
+    return _by_theirs.get(value) if inspect.isroutine(value) else None
 
 
-def _files(model: nn.Module) -> list[ModuleType]:
-    """The files in which the classes of a model are, without torch's and dropkit's."""
-    names = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
-    files = [sys.modules[name] for name in sorted(names) if name in sys.modules]
-    theirs = ("torch.", "dropkit.", "builtins")
-    return [file for file in files if not file.__name__.startswith(theirs)]
-
-
-_renamed = _Renamed()
+_renamed = Renamed(_replaced_in)
 
 
 class ReplacedFunctions:
@@ -346,13 +336,17 @@ class ReplacedFunctions:
         _replaced.__enter__()
         if steer is not None:
             _steers.insert(0 if steer.sees_last else len(_steers), steer)
+        self._at_the_models_end: weakref.finalize[..., nn.Module] | None = None
         if model is not None:
-            weakref.finalize(model, self.close).atexit = False
+            self._at_the_models_end = weakref.finalize(model, self.close)
+            self._at_the_models_end.atexit = False
 
     def close(self) -> None:
         """Put everything back; a second call does nothing."""
         if self._is_open:
             self._is_open = False
+            if self._at_the_models_end is not None:
+                self._at_the_models_end.detach()  # it would keep the steer, and what that keeps
             if self._steer is not None:
                 _steers.remove(self._steer)
             _replaced.__exit__()

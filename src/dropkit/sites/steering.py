@@ -18,6 +18,8 @@ class NamedSteer(Steer):
         model: Calls from elsewhere are let pass. It is not kept alive.
     """
 
+    needs_stack = True
+
     def __init__(self, model: nn.Module) -> None:
         self.labels = Labels(model)
 
@@ -65,14 +67,18 @@ class RateSteer(NamedSteer):
     Args:
         model: Whose calls are steered.
         rate_of: The rate of a site of this name; None to leave it.
-        is_one: Whether all sites have the same rate: compiled code has no names.
+        the_one: The rate of all sites, where it is one: compiled code has no names.
     """
 
     def __init__(
-        self, model: nn.Module, rate_of: Callable[[str], float | None], is_one: bool
+        self,
+        model: nn.Module,
+        rate_of: Callable[[str], float | None],
+        the_one: Callable[[], float] | None,
     ) -> None:
         super().__init__(model)
-        self._rate_of, self._is_one = rate_of, is_one
+        self._rate_of, self._the_one = rate_of, the_one
+        self.needs_stack = the_one is None
 
     def decide(self, call: Call, name: str, source: Source | None, *, is_whole: bool) -> None:
         """What a module keeps was set there, unless only this call of several is meant."""
@@ -84,9 +90,8 @@ class RateSteer(NamedSteer):
 
     def see_compiled(self, call: Call) -> None:
         """One rate for all needs no names."""
-        rate = self._rate_of("") if self._is_one else None
-        if rate is not None:
-            _set(call, rate)
+        if self._the_one is not None:
+            _set(call, self._the_one())
 
 
 def _set(call: Call, rate: float) -> None:

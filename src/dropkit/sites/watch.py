@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dropkit.core.counted import Counted
 from dropkit.errors import OptionError
+from dropkit.nn import LayerDrop
 from dropkit.sites.caller import Caller, find_caller, run
 from dropkit.sites.draws import COMPARISONS, HANDED_ON, UNIFORM, Draw, draw_of
 from dropkit.sites.replaced import Call, ReplacedFunctions, Steer, current_call
@@ -77,7 +79,7 @@ def watch(
     modules = set(model.modules())
     steer, mode = _Watching(seen, modules), (draws or Draws)(seen, modules)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_uncompiled)
         stack.enter_context(ReplacedFunctions(model, steer))
         stack.enter_context(_counted_calls(model, seen))
         stack.enter_context(mode)
@@ -85,6 +87,16 @@ def watch(
         if then is not None:
             then(seen)
     return seen
+
+
+class _Uncompiled(Counted):
+    """The stance is the process's, and each who sets it puts back what there was before."""
+
+    def begin(self, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+
+
+_uncompiled = _Uncompiled()
 
 
 def arguments_of(batch: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
@@ -117,8 +129,10 @@ class _Watching(Steer):
         """Note it, and hang the note on the call, for the draws that it leads to."""
         caller = find_caller(self._modules)
         if caller is not None:
-            call.note = Event(caller, call.function, call.rate, call.is_training)
+            call.note = Event(caller, call.function, float(call.rate), call.is_training)
             self._seen.events.append(call.note)
+            if call.rate == 1.0:  # torch drops all without a draw, and there were nothing to see
+                call.rate = 1.0 - 2.0**-40
 
 
 class Draws(TorchDispatchMode):
@@ -149,6 +163,8 @@ class Draws(TorchDispatchMode):
         out = func(*args, **kwargs)
         made = self._follow(func.name(), args, out)
         self.ran(func, args, out, event or made)
+        if event is not None and isinstance(event.caller.module, LayerDrop):
+            return torch.ones_like(out)  # a layer that is left out would hide the sites in it
         return out
 
     def ran(self, operator: Any, args: tuple[Any, ...], out: Any, event: Event | None) -> None:
@@ -182,9 +198,7 @@ class Draws(TorchDispatchMode):
     def _follow(self, operator: str, args: tuple[Any, ...], out: Any) -> Event | None:
         """Uniform numbers that are compared with something are a mask made by hand."""
         name = operator.partition("::")[2].partition(".")[0]
-        if not isinstance(out, Tensor):
-            return None
-        if name in UNIFORM:
+        if name in UNIFORM and isinstance(out, Tensor):
             caller = find_caller(self.modules) if current_call() is None else None
             if caller is not None:
                 event = Event(caller, name, math.nan, is_training=True, elements=out.numel())
