@@ -129,7 +129,7 @@ def main() -> None:
     packages = {name: _version(name) for name in ("torch-uncertainty", "transformers", "peft")}
     measure.say("| model | " + " | ".join(COLUMNS) + " |")
     measure.say("| --- |" + " ---: |" * len(COLUMNS))
-    entries = list(MODELS.values())
+    entries, rows = list(MODELS.values()), []
     for entry in entries[:3] if options.quick else entries:
         if any(importlib.util.find_spec(package) is None for package in entry.needs):
             measure.say(f"{entry.name}: not measured, it needs {', '.join(entry.needs)}")
@@ -137,9 +137,13 @@ def main() -> None:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # torch's and transformers', of their own models
             found = row(entry, mc_dropout)
+        rows.append(found)
         line = {"question": QUESTION, "model": entry.name, **found}
         measure.emit({**line, "packages": packages, **measure.facts()})
         measure.say(f"| {entry.name} | " + " | ".join(map(_shown, found.values())) + " |")
+    total = {column: sum(one[column] or 0 for one in rows) for column in COLUMNS}
+    measure.emit({"question": QUESTION, "model": "all", "models": len(rows), **total})
+    measure.say(f"| all {len(rows)} | " + " | ".join(map(str, total.values())) + " |")
 
 
 if __name__ == "__main__":

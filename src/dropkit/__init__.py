@@ -1,6 +1,6 @@
 """Dropout for PyTorch that people can trust."""
 
-from dropkit import errors, functional, nn
+from dropkit import errors, functional, nn, uncertainty
 from dropkit.auditing.audit import Audit, audit
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.recalibration import recalibrate_batch_norm
@@ -16,12 +16,14 @@ from dropkit.sites.silence import silence
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial
+from dropkit.uncertainty import MCPrediction, mc_predict
 
 __all__ = [
     "Address",
     "Arm",
     "Audit",
     "Finding",
+    "MCPrediction",
     "Schedule",
     "Site",
     "Study",
@@ -34,9 +36,11 @@ __all__ = [
     "find_sites",
     "functional",
     "masks_at",
+    "mc_predict",
     "nn",
     "recalibrate_batch_norm",
     "set_rates",
     "silence",
+    "uncertainty",
 ]
 __version__ = "0.1.0"

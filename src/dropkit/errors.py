@@ -12,6 +12,7 @@ __all__ = [
     "DataError",
     "DkError",
     "DtypeError",
+    "EvidenceError",
     "MissingExtraError",
     "OptionError",
     "RateError",
@@ -51,7 +52,11 @@ class SiteError(DkError, LookupError):
 
 
 class DataError(DkError, ValueError):
-    """A data file that cannot be read as the data it should be."""
+    """A data file, or numbers, that cannot be read as the data they should be."""
+
+
+class EvidenceError(DkError, ValueError):
+    """Data that cannot support what is to be promised on them."""
 
 
 class AuditError(DkError, RuntimeError):

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from numbers import Integral, Real
 from pathlib import Path
 
-from dropkit.reporting._atomic import write_text
+from dropkit.core.files import write_text
 from dropkit.studies.result import StudyResult
 
 

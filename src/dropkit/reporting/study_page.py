@@ -3,8 +3,8 @@
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dropkit.core.files import write_text
 from dropkit.errors import MissingExtraError
-from dropkit.reporting._atomic import write_text
 from dropkit.reporting._page import StudyPage, view_page
 from dropkit.studies.result import StudyResult
 
