@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
@@ -158,14 +159,35 @@ def test_silence_and_compile(compiled) -> None:
     assert zeros(code(X)) > 0
 
 
-def test_one_rate_and_compile() -> None:
-    """One rate for all is in one graph."""
-    model = Mixed()
+class Kept(nn.Module):
+    """A call at a rate that the module keeps."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.dropout_rate = 0.5
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Drop elements of `x`."""
+        return F.dropout(x, self.dropout_rate, self.training)
+
+
+@pytest.mark.parametrize("change", [silence, lambda model: set_rates(model, 1.0)])
+def test_kept_rates_stay_in_the_graph(change) -> None:
+    """A rate that a module keeps is set there, and the compiled model is one graph."""
     torch._dynamo.reset()
-    for given in (0.0, {"drop": 0.0, "*": 0.0}):
-        with set_rates(model, given):
-            code = torch.compile(model, backend="eager", fullgraph=True)
-            assert torch.equal(model.inner(X), code(X))
+    model = Kept()
+    with change(model):
+        code = torch.compile(model, backend="eager", fullgraph=True)
+        assert zeros(code(X)) == model.dropout_rate
+
+
+@pytest.mark.parametrize("change", [silence, lambda model: set_rates(model, 0.0)])
+def test_what_is_compiled_meanwhile(change, compiled) -> None:
+    """A change is for one model: another one of its class, compiled meanwhile, draws as ever."""
+    model, other = Mixed(), Mixed()
+    with change(model):
+        assert torch.equal(model.inner(X), compiled(model)(X))
+        assert zeros(compiled(other)(X)) > 0
 
 
 def test_rates_by_name_and_compile(compiled, false_alarm) -> None:

@@ -30,8 +30,7 @@ def set_rates(model: nn.Module, rates: Rates | str | Scheduled) -> ScheduledRate
     ``save_pretrained`` carries them; schedules leave the config alone. Rates that stand in the
     code are replaced as they are called: a copy or a pickle of the model does not have these. Where
     several calls are told apart by ``#2`` and so on, they count in the order in which forwards meet
-    them from now on. Code that is compiled meanwhile leaves such calls to Python, unless all sites
-    get one rate; then it keeps the rate that it was compiled with.
+    them from now on. Code that is compiled meanwhile leaves such calls to Python.
 
     Args:
         model: Any module. Nothing is changed where an error is raised.

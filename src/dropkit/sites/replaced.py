@@ -82,17 +82,21 @@ class Steer:
 
     Attributes:
         sees_last: Whether it is to see what all others have made of a call.
-        needs_stack: Whether it must see calls one by one: a compiler then leaves them to Python.
     """
 
     sees_last = False
-    needs_stack = False
 
     def see(self, call: Call) -> None:
         """Look at a call of eager code, and change its rate or mode."""
 
-    def see_compiled(self, call: Call) -> None:
-        """Likewise while a compiler traces it: no stack can be read there."""
+    def must_see(self, call: Call) -> bool:
+        """Whether a call that a compiler traces may be one to change.
+
+        Whose call it is can be read off the stack only when it is made, so a compiler leaves such
+        a call to Python.
+        """
+        del call
+        return False
 
 
 class _State(threading.local):
@@ -123,22 +127,18 @@ def _passed(
     kwargs: dict[str, Any],
 ) -> Any:
     """Let the steers see a call, and make it as they left it."""
-    is_compiling = torch.compiler.is_compiling()
-    if is_compiling and any([steer.needs_stack for steer in _steers]):  # noqa: C419 - compilers know lists
-        return _in_python(theirs, call, rate, gate, args, kwargs)
+    if torch.compiler.is_compiling():
+        if any([steer.must_see(call) for steer in _steers]):  # noqa: C419 - compilers know lists
+            return _in_python(theirs, call, rate, gate, args, kwargs)
+        return _run(theirs, args, kwargs)
     before = call.rate, call.is_training
     for steer in reversed(_steers):
-        if is_compiling:
-            steer.see_compiled(call)
-        else:
-            steer.see(call)
+        steer.see(call)
     if (call.rate, call.is_training) != before:
         asked = call.rate if call.is_training else 0.0
         args, kwargs = rate.write(args, kwargs, call.rate if gate else asked)
         if gate:
             args, kwargs = gate.write(args, kwargs, call.is_training)
-    if is_compiling:
-        return _run(theirs, args, kwargs)
     with _running(call):
         return _run(theirs, args, kwargs)
 

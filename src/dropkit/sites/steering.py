@@ -18,8 +18,6 @@ class NamedSteer(Steer):
         model: Calls from elsewhere are let pass. It is not kept alive.
     """
 
-    needs_stack = True
-
     def __init__(self, model: nn.Module) -> None:
         self.labels = Labels(model)
 
@@ -32,6 +30,11 @@ class NamedSteer(Steer):
         source = own or self.labels.source_with(caller.module, call.rate)
         name = self.labels.name_of(caller, call.function, source)
         self.decide(call, name, source, is_whole=own is not None)
+
+    def must_see(self, call: Call) -> bool:
+        """Any call may be the model's."""
+        del call
+        return True
 
     def decide(self, call: Call, name: str, source: Source | None, *, is_whole: bool) -> None:
         """Change the rate or the mode of a call.
@@ -56,9 +59,9 @@ class OffSteer(Steer):
         if find_caller(self._modules) is not None:
             call.is_training = False
 
-    def see_compiled(self, call: Call) -> None:
-        """A compiler's stack names no module: what is traced now is this model."""
-        call.is_training = False
+    def must_see(self, call: Call) -> bool:
+        """A call that draws may be the model's."""
+        return call.draws
 
 
 class RateSteer(NamedSteer):
@@ -67,7 +70,7 @@ class RateSteer(NamedSteer):
     Args:
         model: Whose calls are steered.
         rate_of: The rate of a site of this name; None to leave it.
-        the_one: The rate of all sites, where it is one: compiled code has no names.
+        the_one: The rate of all sites, where it is one: a call that has it need not be seen.
     """
 
     def __init__(
@@ -78,7 +81,6 @@ class RateSteer(NamedSteer):
     ) -> None:
         super().__init__(model)
         self._rate_of, self._the_one = rate_of, the_one
-        self.needs_stack = the_one is None
 
     def decide(self, call: Call, name: str, source: Source | None, *, is_whole: bool) -> None:
         """What a module keeps was set there, unless only this call of several is meant."""
@@ -88,10 +90,9 @@ class RateSteer(NamedSteer):
         if rate is not None:
             _set(call, rate)
 
-    def see_compiled(self, call: Call) -> None:
-        """One rate for all needs no names."""
-        if self._the_one is not None:
-            _set(call, self._the_one())
+    def must_see(self, call: Call) -> bool:
+        """A call at another rate may be the model's."""
+        return self._the_one is None or (call.is_training and call.rate != self._the_one())
 
 
 def _set(call: Call, rate: float) -> None:
