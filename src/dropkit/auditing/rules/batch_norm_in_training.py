@@ -27,7 +27,7 @@ class BatchNormInTraining(Rule):
     """
 
     code, name, severity, since = "DRP109", "batch-norm-in-training", "error", "0.2"
-    source = "https://github.com/lightning-uq-box/lightning-uq-box"
+    source = "https://github.com/lightning-uq-box/lightning-uq-box/pull/173"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Batch norms that are called in training mode in a run in eval mode that drops."""

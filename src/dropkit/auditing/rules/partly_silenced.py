@@ -31,7 +31,7 @@ class PartlySilenced(Rule):
     """
 
     code, name, severity, since = "DRP205", "partly-silenced", "warning", "0.2"
-    source = "https://github.com/huggingface/trl (disable_dropout_in_model)"
+    source = "https://github.com/hiyouga/LlamaFactory/pull/10779"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Other sites that draw, where one of torch's layers shows that its modules were set."""

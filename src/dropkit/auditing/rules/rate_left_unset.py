@@ -23,7 +23,7 @@ class RateLeftUnset(Rule):
     """
 
     code, name, severity, since = "DRP206", "rate-left-unset", "info", "0.2"
-    source = "https://github.com/OpenNMT/OpenNMT-py"
+    source = "https://github.com/OpenNMT/OpenNMT-py/pull/1830"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Attributes named after dropout that are None, in modules that ran and read them."""

@@ -25,7 +25,7 @@ class RateZeroLeftOver(Rule):
     """
 
     code, name, severity, since = "DRP204", "rate-zero-left-over", "info", "0.2"
-    source = "https://github.com/OpenNMT/OpenNMT-py"
+    source = "https://github.com/OpenNMT/OpenNMT-py/issues/321"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Modules that are called at rate 0, where others of the class drop."""

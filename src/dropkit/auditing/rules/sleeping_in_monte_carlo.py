@@ -27,7 +27,10 @@ class SleepingInMonteCarlo(Rule):
     """
 
     code, name, severity, since = "DRP108", "sleeping-in-monte-carlo", "warning", "0.2"
-    source = "https://github.com/huggingface/transformers (BertSelfAttention, GPT2Attention)"
+    source = (
+        "https://github.com/huggingface/transformers/blob/main/src/transformers/models/bert/"
+        "modeling_bert.py"
+    )
 
     def check(self, seen: Observations) -> Iterator[Finding]:
         """Sites that draw in training and not as handed over, where the recipe was followed."""
