@@ -43,11 +43,12 @@ class Flow:
     A place, or *origin*, is a line of code in a module at which a mask is drawn, however often.
 
     Attributes:
-        factors: How often a tensor was multiplied by each plain number.
+        factors: How often a tensor was multiplied by a plain number, for each module whose forward
+            was running and each number.
     """
 
     def __init__(self) -> None:
-        self.factors: Counter[float] = Counter()
+        self.factors: Counter[tuple[nn.Module | None, float]] = Counter()
         self._edges: dict[int, dict[Edge, None]] = {}  # by origin, in the order they were seen
         self._numbers: dict[Caller, int] = {}
 

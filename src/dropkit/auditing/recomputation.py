@@ -72,7 +72,7 @@ def preserving() -> Iterator[Callable[[], bool]]:
             nonlocal was_called
             del preserve
             was_called = True
-            return plain.apply(function, True, *args)  # type: ignore[no-untyped-call]
+            return plain.apply(function, True, *args)
 
     def preserved(fn: Any, preserve_rng_state: bool = True, *args: Any, **kwargs: Any) -> Any:
         nonlocal was_called

@@ -1,10 +1,11 @@
 """By how much the model multiplies what a mask keeps, and whether the mean stays what it was."""
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dropkit.auditing.drops import Drop
 from dropkit.auditing.expectation import Interval, keep_interval
@@ -93,15 +94,42 @@ def biased_sites(seen: Observations) -> Iterator[Biased]:
     Where the code makes up for it elsewhere, or may, a site is left out.
     """
     training, use = seen.training.flow.factors, seen.evaluation.flow.factors
-    only_training, only_use = set(training - use), set(use - training)
+    only_training, only_use = _numbers(training - use), _numbers(use - training)
     for site in seen.acting:
         if _is_made_up_for(seen, site):
             continue
         for drop in site.drops:
-            scaling = _biased(drop, only_training, only_use, set(use))
+            scaling = _biased(drop, only_training, only_use, _numbers(use))
             if scaling is not None and not _is_filled_up(drop, seen.training.drops):
                 yield Biased(site, scaling)
                 break
+
+
+def shrunk_in_eval(seen: Observations) -> Iterator[tuple[SeenSite, Scaling, float]]:
+    """Sites at which training scales by the rate and eval shrinks by it, and the factor of eval.
+
+    It is looked for in the module whose code drops, and in the one around it.
+    """
+    training, use = seen.training.flow.factors, seen.evaluation.flow.factors
+    only_training, only_use = _numbers(training - use), use - training
+    for site in seen.acting:
+        near = seen.ancestors(site.module)[:2]
+        factors = {factor for module, factor in only_use if module in near and factor < 1.0}
+        if not factors:
+            continue
+        for drop in site.drops:
+            scaling = _with_factors(drop, only_training)
+            if scaling is None:
+                continue
+            undone = [factor for factor in factors if scaling.is_near(1.0 / factor)]
+            if undone and scaling.mean.holds(1.0, scaling.slack):
+                yield site, scaling, undone[0]
+                break
+
+
+def _numbers(factors: Counter[tuple[nn.Module | None, float]]) -> set[float]:
+    """The numbers, wherever the multiplication stands."""
+    return {factor for _, factor in factors}
 
 
 def scaling_of(drop: Drop) -> Scaling | None:
@@ -158,15 +186,21 @@ def _biased(
     own = around & only_training
     if not drop.has_grad or not around <= only_training | in_use or not (own or is_by_hand(drop)):
         return None
+    whole = _with_factors(drop, only_training)
+    if whole is None or any(whole.mean.holds(mean, whole.slack) for mean in {1.0, *only_use}):
+        return None
+    return whole
+
+
+def _with_factors(drop: Drop, only_training: set[float]) -> Scaling | None:
+    """What the mask does, with the factors just before and behind that only training has."""
     alone = scaling_of(drop)
     if alone is None:
         return None
-    before = drop.scale_before if drop.scale_before in own else 1.0
-    after = drop.scale_after if drop.scale_after in own else 1.0
-    whole = replace(alone, factor=alone.factor * before * after)
-    usual = {1.0, *only_use}
-    is_usual = any(whole.mean.holds(factor, whole.slack) for factor in usual)
-    return None if is_usual else whole
+    factor = alone.factor
+    for beside in (drop.scale_before, drop.scale_after):
+        factor *= beside if beside in only_training else 1.0
+    return replace(alone, factor=factor)
 
 
 def _is_made_up_for(seen: Observations, site: SeenSite) -> bool:

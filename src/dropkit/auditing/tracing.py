@@ -141,7 +141,7 @@ class Tracing(Draws):
     ) -> None:
         kind, factor = self._kind(name, args, inputs)
         if factor is not None:
-            self.flow.factors[factor] += 1
+            self.flow.factors[self._stack[-1] if self._stack else None, factor] += 1
         keys = [key_of(x) for x in inputs]
         came = [self._trails[k] for k in keys if k in self._trails]
         if kind in STOPS:

@@ -21,7 +21,7 @@ def closed_form(p: float, mean: Tensor, variance: Tensor) -> Tensor:
         ``(channels,)``, at least ``1 / (1 - p)``.
 
     Source:
-        Li et al. 2019, CVPR, arXiv:1801.05134, equation 5.
+        Li et al. 2019, CVPR, arXiv:1801.05134.
 
     >>> closed_form(0.5, torch.tensor([0.0, 2.0]), torch.ones(2))
     tensor([2., 6.])

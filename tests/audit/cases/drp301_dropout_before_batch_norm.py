@@ -44,6 +44,14 @@ class NoShift(nn.Module):
         return self.head(torch.cat([self.norm(x), self.drop(x)], dim=1))
 
 
+class Frozen(nn.BatchNorm2d):
+    """A batch norm that never trains."""
+
+    def train(self, mode: bool = True) -> "Frozen":  # noqa: ARG002 - it stays as it is
+        """Stay in eval mode."""
+        return super().train(False)
+
+
 IMAGES = numbers(32, 3, 8, 8)
 VECTORS = numbers(64, 16)
 BAD = [
@@ -70,6 +78,7 @@ GOOD = [
         lambda: net(nn.Dropout2d(0.3), nn.BatchNorm2d(16, track_running_stats=False)),
         IMAGES,
     ),
+    Case("frozen", lambda: net(nn.Dropout2d(0.3), Frozen(16)), IMAGES),
     Case("another norm", lambda: net(nn.Dropout2d(0.3), nn.GroupNorm(4, 16)), IMAGES),
     Case("rate of zero", lambda: net(nn.BatchNorm2d(16)), IMAGES),
     Case("beside", NoShift, VECTORS),

@@ -26,6 +26,20 @@ class ByFunction(nn.Module):
         return F.max_pool2d(self.drop(x.relu()), 2)
 
 
+class Steps(nn.Module):
+    """Dropout on ``(batch, steps, features)``, which is turned for the pool."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner, self.drop, self.pool = nn.Linear(8, 16), nn.Dropout(0.25), nn.MaxPool1d(8)
+        self.head = nn.Linear(16, 4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(batch, 8, 8)`` to ``(batch, 4)``."""
+        x = self.drop(self.inner(x).relu())
+        return self.head(self.pool(x.transpose(1, 2)).squeeze(2))
+
+
 IMAGES = numbers(8, 1, 18, 18)
 BAD = [
     Case(
@@ -34,6 +48,7 @@ BAD = [
         IMAGES,
     ),
     Case("a function", lambda: net(ByFunction()), IMAGES),
+    Case("turned in between", Steps, numbers(16, 8, 8)),
     Case("without a relu", lambda: net(nn.Dropout(0.25), nn.MaxPool2d(2), nn.ReLU()), IMAGES),
 ]
 GOOD = [

@@ -115,4 +115,5 @@ def _where(node: Any) -> str | None:
 
 def _scope(node: Any) -> str:
     """Path of the module that a traced operator was called in."""
-    return node.scopeName().rpartition("/")[2].removeprefix("__module").lstrip(".")
+    name = str(node.scopeName()).rpartition("/")[2]
+    return name.removeprefix("__module").lstrip(".")

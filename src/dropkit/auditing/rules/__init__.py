@@ -37,6 +37,7 @@ from dropkit.auditing.rules.same_mask_every_call import SameMaskEveryCall
 from dropkit.auditing.rules.same_mask_for_every_row import SameMaskForEveryRow
 from dropkit.auditing.rules.same_masks_on_every_rank import SameMasksOnEveryRank
 from dropkit.auditing.rules.scale_overflows import ScaleOverflows
+from dropkit.auditing.rules.scaled_in_eval_too import ScaledInEvalToo
 from dropkit.auditing.rules.sites_share_masks import SitesShareMasks
 from dropkit.auditing.rules.sleeping_in_monte_carlo import SleepingInMonteCarlo
 from dropkit.auditing.rules.unregistered_dropout import UnregisteredDropout
@@ -76,6 +77,7 @@ RULES: tuple[type[Rule], ...] = (
     ScaleOverflows,
     AttentionWeightsAfterDropout,
     DropoutOfInfinity,
+    ScaledInEvalToo,
     SameMaskForEveryRow,
     SameMaskEveryCall,
     SameMasksOnEveryRank,

@@ -10,7 +10,7 @@ from dropkit.auditing.observations import Observations, SeenSite
 from dropkit.auditing.rule import Rule
 from dropkit.auditing.variance import Shift, shift_at
 
-#: What lies further away is reported from this ratio on: below it, one mask may be to blame.
+#: What lies further away is reported from this ratio on: less may be the luck of one mask.
 _FAR = 1.25
 _RIGHT_BEHIND = frozenset({"shape", "scale"})
 _CLOSE = _RIGHT_BEHIND | {"relu", "elementwise"}
@@ -34,7 +34,7 @@ class DropoutBeforeBatchNorm(Rule):
     held-out data: it does not always fall.
 
     ## When it is fine
-    The rate is small, or the batch norm keeps no running statistics.
+    The rate is small, or the batch norm keeps no running statistics or is frozen.
     """
 
     code, name, severity, since = "DRP301", "dropout-before-batch-norm", "warning", "0.2"
@@ -46,7 +46,7 @@ class DropoutBeforeBatchNorm(Rule):
         for site in seen.acting:
             for edge in seen.edges(site, "batch_norm", without=_RESET):
                 norm = edge.module
-                if isinstance(norm, _BatchNorm) and norm.running_mean is not None:
+                if isinstance(norm, _BatchNorm) and _learns_statistics(seen, norm):
                     reaching.setdefault(norm, []).append((site, edge))
         for norm, pairs in reaching.items():
             finding = self._shifted(seen, norm, pairs)
@@ -73,6 +73,11 @@ class DropoutBeforeBatchNorm(Rule):
             evidence=_evidence(name, shift) | {"other_sites": others},
             severity=None if edge.through <= _IN_LINE else "info",
         )
+
+
+def _learns_statistics(seen: Observations, norm: _BatchNorm) -> bool:
+    """Whether it keeps running statistics, and is not frozen in training."""
+    return norm.running_mean is not None and seen.training.modes.get(norm, True)
 
 
 def _rate(site: SeenSite) -> float | None:

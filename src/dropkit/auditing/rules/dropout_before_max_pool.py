@@ -41,7 +41,7 @@ class DropoutBeforeMaxPool(Rule):
             if edge is None or drop is None or not drops_by_element(drop):
                 continue
             name, said, evidence = "a max-pool", "", {"rate": site.rate}
-            pooled = _pooled_means(drop, edge.module)
+            pooled = None if edge.path else _pooled_means(drop, edge.module)
             if edge.module is not None and pooled is not None:
                 name = f"max-pool `{seen.name_of(edge.module)}`"
                 said = (
@@ -54,11 +54,13 @@ class DropoutBeforeMaxPool(Rule):
 
 
 def _pooled_means(drop: Drop, pool: nn.Module | None) -> tuple[float, float] | None:
-    """The mean behind the pool, with and without dropout; None where it is no module."""
+    """The mean behind the pool, with and without dropout; None where these cannot be told."""
     if not isinstance(pool, (_MaxPoolNd, _AdaptiveMaxPoolNd)) or drop.x is None or drop.y is None:
         return None
-    with torch.no_grad():
-        means = [_values(pool(x.float())).mean().item() for x in (drop.y, drop.x)]
+    if drop.x.shape[2:] != drop.shape[2:]:  # a sample without whole maps
+        return None
+    with torch.no_grad():  # its forward, so that nobody's hooks are called
+        means = [_values(pool.forward(x.float())).mean().item() for x in (drop.y, drop.x)]
     return means[0], means[1]
 
 
