@@ -18,7 +18,6 @@ from dropkit.auditing.allowances import find_rule, without_allowed
 from dropkit.auditing.artefacts.reading import ENDINGS, read_artefact
 from dropkit.auditing.audit import Audit, chosen
 from dropkit.auditing.audit import audit as run_audit
-from dropkit.auditing.finding import SEVERITIES, Severity
 from dropkit.auditing.rules import RULES
 from dropkit.cli._objects import file_of, load_object
 from dropkit.cli._settings import Settings, find_settings
@@ -29,6 +28,7 @@ from dropkit.reporting.audit_json import audit_json
 from dropkit.reporting.audit_page import audit_page
 from dropkit.reporting.audit_sarif import audit_sarif
 from dropkit.reporting.audit_text import audit_text
+from dropkit.reporting.findings import at_or_above
 from dropkit.reporting.rule_text import rule_text, rules_text
 
 
@@ -146,7 +146,7 @@ def audit(  # noqa: PLR0913 - a command has an argument for each option
             sys.stdout.write(text)
         else:
             write_text(output, text)
-    if _fails(found, settings.fail_on):
+    if at_or_above(found.findings, settings.fail_on):
         raise typer.Exit(1)
 
 
@@ -207,8 +207,3 @@ def _written(found: Audit, form: Format, model: str) -> str:
             with console.capture() as capture:
                 console.print(audit_text(found))
             return capture.get()
-
-
-def _fails(found: Audit, fail_on: Severity) -> bool:
-    worst = SEVERITIES[: SEVERITIES.index(fail_on) + 1]
-    return any(finding.severity in worst for finding in found.findings)

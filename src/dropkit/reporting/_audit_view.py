@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from dropkit.auditing.audit import Audit
 from dropkit.auditing.finding import SEVERITIES, Finding
 from dropkit.auditing.rule import Rule
-from dropkit.reporting._findings import by_site, counted, of_site
 from dropkit.reporting._verdict import Fact
+from dropkit.reporting.findings import by_site, counted, of_site, plain
 
 _HEADLINE = {"error": "Wired up wrong", "warning": "Worth a look", "info": "Notes only"}
 
@@ -105,23 +105,27 @@ def _finding(finding: Finding) -> FindingView:
         severity=finding.severity,
         code=finding.code,
         name=finding.name,
-        message=finding.message,
-        instead=finding.instead,
+        message=plain(finding.message),
+        instead=plain(finding.instead),
         basis="seen in a run" if finding.proved else "read from structure",
         where=finding.where,
         evidence=tuple(
-            Fact(name.replace("_", " "), _value(value)) for name, value in finding.evidence.items()
+            Fact(name.replace("_", " "), _value(value))
+            for name, value in finding.evidence.items()
+            if value not in (None, [], ())
         ),
     )
 
 
 def _value(value: object) -> str:
+    if isinstance(value, (list, tuple)):
+        return ", ".join(map(_value, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
 def _rule(rule: type[Rule]) -> RuleView:
     sections = tuple(
-        (heading, tuple(" ".join(part.split()) for part in text.split("\n\n")))
+        (heading, tuple(plain(" ".join(part.split())) for part in text.split("\n\n")))
         for heading, text in rule.sections().items()
     )
-    return RuleView(rule.code, rule.name, rule.summary(), sections, rule.source)
+    return RuleView(rule.code, rule.name, plain(rule.summary()), sections, rule.source)

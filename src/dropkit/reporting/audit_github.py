@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dropkit.auditing.audit import Audit
 from dropkit.auditing.finding import Finding
-from dropkit.reporting._findings import place_of, told
+from dropkit.reporting.findings import place_of, told
 
 _COMMAND = {"error": "error", "warning": "warning", "info": "notice"}
 

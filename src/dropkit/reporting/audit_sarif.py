@@ -13,8 +13,8 @@ from urllib.parse import quote
 from dropkit.auditing.audit import Audit
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.rule import Rule
-from dropkit.reporting._findings import Place, place_of, told
 from dropkit.reporting._json import json_text
+from dropkit.reporting.findings import Place, place_of, told
 from dropkit.reporting.rule_text import rule_text
 
 _SCHEMA = (

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from dropkit.auditing.audit import Audit
 from dropkit.auditing.finding import Finding
-from dropkit.reporting._findings import by_site, counted, of_site
+from dropkit.reporting.findings import by_site, counted, of_site, plain
 
 _STYLE = {"error": "bold red", "warning": "yellow", "info": "cyan"}
 
@@ -39,8 +39,8 @@ def _finding(finding: Finding, *, shows_where: bool) -> Iterator[RenderableType]
     if shows_where and finding.where is not None:
         text.append(f"  {finding.where}", style="not bold dim")
     yield Padding(text, (0, 0, 0, 2), expand=False)
-    yield Padding(Text(finding.message), (0, 0, 0, 4), expand=False)
-    yield Padding(Text(finding.instead, style="italic"), (0, 0, 0, 4), expand=False)
+    yield Padding(Text(plain(finding.message)), (0, 0, 0, 4), expand=False)
+    yield Padding(Text(plain(finding.instead), style="italic"), (0, 0, 0, 4), expand=False)
 
 
 def _foot(audit: Audit) -> Text:

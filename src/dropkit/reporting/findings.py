@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from dropkit.auditing.finding import SEVERITIES, Finding
+from dropkit.auditing.finding import SEVERITIES, Finding, Severity
 
 
 class Place(NamedTuple):
@@ -35,6 +35,12 @@ def counted(findings: Sequence[Finding]) -> str:
     return ", ".join(parts)
 
 
+def at_or_above(findings: Sequence[Finding], severity: Severity) -> list[Finding]:
+    """The findings that are at least this grave."""
+    grave = SEVERITIES[: SEVERITIES.index(severity) + 1]
+    return [finding for finding in findings if finding.severity in grave]
+
+
 def of_site(finding: Finding) -> str:
     """The site in words; the whole model has the empty name."""
     return finding.site or "the whole model"
@@ -58,8 +64,13 @@ def place_of(finding: Finding, root: Path, default: str | None) -> Place | None:
     return None
 
 
+def plain(text: str) -> str:
+    """Code in one backtick on each side, as people write it, where a docstring has two."""
+    return text.replace("``", "`")
+
+
 def told(finding: Finding, place: Place | None) -> str:
     """Site, message and remedy in one paragraph, with the line where it is not the place shown."""
     is_shown = place is not None and finding.where == f"{place.file}:{place.line}"
     at = "" if finding.where is None or is_shown else f" ({finding.where})"
-    return f"{of_site(finding)}{at}: {finding.message} {finding.instead}"
+    return f"{of_site(finding)}{at}: {plain(f'{finding.message} {finding.instead}')}"
