@@ -20,6 +20,7 @@ from dropkit.reporting.audit_json import audit_json
 from dropkit.reporting.audit_page import audit_page
 from dropkit.reporting.audit_sarif import audit_sarif
 from dropkit.reporting.audit_text import audit_text
+from dropkit.reporting.findings import plain
 from dropkit.reporting.rule_text import rule_text, rules_text
 
 HOSTILE = "<script>alert(1)</script>"
@@ -250,7 +251,7 @@ def test_real_browser_shows_the_page(tmp_path: Path) -> None:
 def test_rule_in_words(rule) -> None:
     """A rule's page has its code, name, all headings and its source."""
     text = rule_text(rule)
-    assert text.startswith(f"# {rule.code} {rule.name}\n\n{rule.summary()}\n")
+    assert text.startswith(f"# {rule.code} {rule.name}\n\n{plain(rule.summary())}\n")
     assert all(f"\n## {heading}\n" in text for heading in rule.sections())
     assert text.endswith(f"## Source\n\n{rule.source}\n")
 
