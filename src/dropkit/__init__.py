@@ -1,6 +1,6 @@
 """Dropout for PyTorch that people can trust."""
 
-from dropkit import errors, functional, nn, uncertainty
+from dropkit import errors, functional, nn, testing, uncertainty
 from dropkit.auditing.audit import Audit, audit
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.recalibration import recalibrate_batch_norm
@@ -41,6 +41,7 @@ __all__ = [
     "recalibrate_batch_norm",
     "set_rates",
     "silence",
+    "testing",
     "uncertainty",
 ]
 __version__ = "0.1.0"

@@ -23,21 +23,23 @@ class Case:
 
     Attributes:
         name: As a test shows it.
-        make: Builds the model, as it is handed to the audit.
-        batch: What it is called with.
+        make: Builds the model, or the exported model, as it is handed to the audit.
+        batch: What it is called with; None for an exported model.
         loss: As `dropkit.audit` takes it.
+        options: Further arguments of `dropkit.audit`, made for the model.
         also: Codes of other rules that rightly see something in a bad case.
         fault: The thread in which a real project met the fault that a bad case rebuilds.
     """
 
     name: str
-    make: Callable[[], nn.Module]
+    make: Callable[[], Any]
     batch: Any
     loss: Callable[[Any], Tensor] | None = None
+    options: Callable[[nn.Module], dict[str, Any]] = lambda _: {}
     also: tuple[str, ...] = ()
     fault: str = ""
 
-    def build(self) -> nn.Module:
+    def build(self) -> Any:
         """A fresh model, the same at each call."""
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
@@ -45,7 +47,8 @@ class Case:
 
     def audit(self) -> dropkit.Audit:
         """What all rules find in it."""
-        return dropkit.audit(self.build(), self.batch, loss=self.loss)
+        model = self.build()
+        return dropkit.audit(model, self.batch, loss=self.loss, **self.options(model))
 
 
 def load_cases() -> dict[str, ModuleType]:

@@ -4,12 +4,16 @@ import difflib
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
+from torch.export import ExportedProgram
 from torch.nn.parameter import is_lazy
 
+from dropkit.auditing.artefacts.artefact import Artefact
+from dropkit.auditing.artefacts.reading import read_artefact
 from dropkit.auditing.finding import SEVERITIES, Finding
 from dropkit.auditing.limits import not_seen
 from dropkit.auditing.observations import Observations
@@ -55,10 +59,12 @@ class Audit:
 
 
 def audit(
-    model: nn.Module,
-    batch: Any,
+    model: nn.Module | ExportedProgram | str | Path,
+    batch: Any = None,
     *,
     loss: Loss | None = None,
+    optimizer: torch.optim.Optimizer | None = None,
+    epochs: float | None = None,
     select: Iterable[str] = (),
     ignore: Iterable[str] = (),
 ) -> Audit:
@@ -71,12 +77,17 @@ def audit(
     A module that is meant to drop in eval says so with an attribute ``dropkit_always_on = True``,
     its own, its class's, or that of a module around it.
 
+    An exported model is read, not run: rules on serving look for dropout that is left in it.
+
     Args:
-        model: Any module.
+        model: Any module; or a program of ``torch.export``, a TorchScript module, or the path of
+            an ``.onnx`` or ``.pt2`` file.
         batch: What the model is called with: a tensor, a tuple of arguments, or a mapping of
-            names to arguments.
+            names to arguments. An exported model needs none.
         loss: From what the model returns to a tensor of one element, for the backward; else the
             output's ``.loss`` or, where there is none, the sum of squares of its first tensor.
+        optimizer: Of the training, for a look at its weight decay; it is not touched.
+        epochs: How often the training meets an example, if that is to be looked at.
         select: Codes or names of the rules that are to look, beginnings of codes such as
             ``"DRP3"``, or families such as ``"placement"``; empty for all.
         ignore: Likewise those that are not.
@@ -87,6 +98,8 @@ def audit(
     Raises:
         AuditError: The model cannot be run: it raises, or has no values yet.
         OptionError: `batch` is of another kind, or there is no such rule.
+        DataError: A file is no exported model.
+        MissingExtraError: It is ONNX's, and onnx is not installed.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3))
     >>> audit(model, torch.ones(5, 2), select=["mode"]).findings
@@ -94,8 +107,17 @@ def audit(
     """
     rules = chosen(select, ignore)
     begin = time.perf_counter()
+    artefact = read_artefact(model)
+    if artefact is not None:
+        return _of_artefact(artefact, rules, begin)
+    if not isinstance(model, nn.Module):
+        raise OptionError(
+            f"`model` must be a module or an exported model; got a {type(model).__name__}."
+        )
+    if epochs is not None and not epochs > 0:
+        raise OptionError(f"`epochs` must be a number above 0; got {epochs!r}.")
     _check_values(model)
-    seen = Observations(model, batch, loss)
+    seen = Observations(model, batch, loss, optimizer=optimizer, epochs=epochs)
     findings = [finding for rule in rules for finding in rule().check(seen)]
     order = {site.name: number for number, site in enumerate(seen.sites)}
     findings.sort(
@@ -111,6 +133,22 @@ def audit(
         facts=_facts(seen),
         not_seen=tuple(not_seen(seen)),
         rules=tuple(rule.code for rule in rules),
+        seconds=time.perf_counter() - begin,
+    )
+
+
+def _of_artefact(artefact: Artefact, rules: Sequence[type[Rule]], begin: float) -> Audit:
+    findings = [finding for rule in rules for finding in rule().check_artefact(artefact)]
+    return Audit(
+        findings=tuple(sorted(findings, key=lambda one: SEVERITIES.index(one.severity))),
+        facts={
+            "model": artefact.kind,
+            "operators": artefact.n_operators,
+            "sites": len(artefact.left_over),
+            "torch": torch.__version__,
+        },
+        not_seen=artefact.not_seen,
+        rules=tuple(rule.code for rule in rules if rule.family() == "serving"),
         seconds=time.perf_counter() - begin,
     )
 

@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from torch import nn
+from torch.optim import Optimizer
 
 from dropkit.auditing.drops import Drop
 from dropkit.auditing.flow import Edge
@@ -89,10 +90,21 @@ class Observations:
         model: Any module. No run changes it.
         batch: See `find_sites`.
         loss: From what the model returns to a scalar; see `audit`.
+        optimizer: Of the training; None where it was not said.
+        epochs: How often the training meets an example; likewise.
     """
 
-    def __init__(self, model: nn.Module, batch: Any, loss: Loss | None = None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        batch: Any,
+        loss: Loss | None = None,
+        *,
+        optimizer: Optimizer | None = None,
+        epochs: float | None = None,
+    ) -> None:
         self.model, self.batch, self.loss = model, batch, loss
+        self.optimizer, self.epochs = optimizer, epochs
         self.names = {module: site_name(path) for path, module in model.named_modules()}
         self.sources = find_sources(model)
         with marked(self.sources) as marks:

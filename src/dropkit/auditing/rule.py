@@ -4,6 +4,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 
+from dropkit.auditing.artefacts.artefact import Artefact
 from dropkit.auditing.finding import Finding, Severity
 from dropkit.auditing.observations import Observations, SeenSite
 
@@ -39,6 +40,11 @@ class Rule:
     def check(self, seen: Observations) -> Iterator[Finding]:
         """What is wrong in the model that `seen` is of. When unsure, nothing."""
         raise NotImplementedError
+
+    def check_artefact(self, artefact: Artefact) -> Iterator[Finding]:
+        """What is wrong in an exported model, which is read and not run; nothing for most rules."""
+        del artefact
+        yield from ()
 
     def finding(
         self,

@@ -146,10 +146,10 @@ def scaling_of(drop: Drop) -> Scaling | None:
     factor = float(ratios.median())
     if factor <= 0.0 or bool(((ratios - factor).abs() > slack * factor).any()):
         return None
-    return Scaling(factor, *_counted(kept, dropped), slack)
+    return Scaling(factor, *counted_apart(kept, dropped), slack)
 
 
-def _counted(kept: Tensor, dropped: Tensor) -> tuple[int, int]:
+def counted_apart(kept: Tensor, dropped: Tensor) -> tuple[int, int]:
     """How many independent elements were kept, and how many there are.
 
     Elements along a dimension in which no two differ are taken for one.

@@ -28,7 +28,12 @@ class Large(nn.Module):
 VECTORS = numbers(64, 16)
 BAD = [
     Case("float16", lambda: Large(0.5, torch.float16), VECTORS),
-    Case("had it been kept", lambda: Large(0.9, torch.float16, only_one=True), VECTORS),
+    Case(
+        "had it been kept",
+        lambda: Large(0.9, torch.float16, only_one=True),
+        VECTORS,
+        also=("DRP601",),
+    ),
 ]
 GOOD = [
     Case("room enough", lambda: Large(0.1, torch.float16), VECTORS),

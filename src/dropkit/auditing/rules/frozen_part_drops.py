@@ -60,6 +60,8 @@ def _part(seen: Observations, site: SeenSite) -> tuple[nn.Module, bool] | None:
     """The outermost module that does not learn around a site, and whether gradients are off."""
     if not site.drops or any(drop.has_grad for drop in site.drops):
         return None
+    if any(event.n_draws for event in site.in_backward):
+        return None  # activation checkpointing: it learns when it is computed again
     inner = seen.ancestors(site.module)[:-1]
     inner = [one for one in inner if one is not seen.model]
     if all(drop.in_no_grad for drop in site.drops):
