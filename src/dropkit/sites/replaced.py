@@ -20,6 +20,7 @@ from torch import Tensor, nn
 
 from dropkit import functional
 from dropkit.core.counted import Counted
+from dropkit.core.traced_names import answered_while_tracing
 from dropkit.sites.draws import rate_of_keep
 from dropkit.sites.expected import expected_bernoulli
 from dropkit.sites.renamed import Renamed
@@ -129,6 +130,7 @@ def _passed(
     """Let the steers see a call, and make it as they left it."""
     if torch.compiler.is_compiling():
         if any([steer.must_see(call) for steer in _steers]):  # noqa: C419 - compilers know lists
+            _make_in_python()
             return _in_python(theirs, call, rate, gate, args, kwargs)
         return _run(theirs, args, kwargs)
     before = call.rate, call.is_training
@@ -143,9 +145,17 @@ def _passed(
         return _run(theirs, args, kwargs)
 
 
-_in_python = torch.compiler.disable(
-    _passed, reason="dropkit sets the rates of single calls in this model, by their names"
-)
+#: `_passed`, at which a compiler leaves its graph; made when one first comes by.
+_in_python: Function = _passed
+
+
+@answered_while_tracing
+def _make_in_python() -> None:
+    # Not before it is needed: it imports the whole compiler.
+    global _in_python  # noqa: PLW0603 - once a process is what is meant
+    if _in_python is _passed:
+        reason = "dropkit sets the rates of single calls in this model, by their names"
+        _in_python = torch.compiler.disable(_passed, reason=reason)
 
 
 @contextlib.contextmanager
