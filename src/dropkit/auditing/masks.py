@@ -24,6 +24,24 @@ def chance_same(one: Drop, other: Drop) -> float:
     return 1.0 if one.x.shape != other.x.shape else _chance(one.x, one.y, other.x, other.y)
 
 
+def chance_within(one: Drop, other: Drop) -> float:
+    """The chance that all that `one` drops is dropped by `other` too, by luck; 1 where it is not.
+
+    So it is where two rates are applied to the same numbers.
+    """
+    if one.x is None or one.y is None or other.x is None or other.y is None:
+        return 1.0
+    if one.x.shape != other.x.shape:
+        return 1.0
+    is_seen = (one.x != 0) & (other.x != 0)
+    dropped, dropped_too = (one.y == 0) & is_seen, (other.y == 0) & is_seen
+    if (dropped & ~dropped_too).any():
+        return 1.0
+    n_kept, n = counted_apart((one.y != 0) & is_seen, dropped)
+    share = float(dropped_too.sum()) / max(int(is_seen.sum()), 1)
+    return float(share ** (n - n_kept))
+
+
 def chance_rows_same(drop: Drop) -> float:
     """The chance that all rows have one mask, as they do, by luck; 1 where they do not."""
     if drop.x is None or drop.y is None or drop.x.dim() < 2 or len(drop.x) < 2:

@@ -20,6 +20,7 @@ _EXTRAS = {
     "demo": ("chatterbot-corpus", "pyyaml"),
     "ray": ("ray",),
     "parquet": ("pyarrow",),
+    "onnx": ("onnx",),
 }
 
 # Counter, key and output of Philox4x32-7, from Random123's list of known answers.

@@ -10,25 +10,25 @@ from support_entry import numbers
 class Seeded(nn.Module):
     """Drops by a generator that each forward gives a seed."""
 
-    def __init__(self, offset: int) -> None:
+    def __init__(self, offset: int, keep: float) -> None:
         super().__init__()
-        self.offset = offset
+        self.offset, self.keep = offset, keep
 
     def forward(self, x: Tensor, seed: int) -> Tensor:
         """Any shape."""
         if not self.training:
             return x
         generator = torch.Generator().manual_seed(seed + self.offset)
-        return x * (torch.rand(x.shape, generator=generator) < 0.7) / 0.7
+        return x * (torch.rand(x.shape, generator=generator) < self.keep) / self.keep
 
 
 class Net(nn.Module):
     """Two layers under one seed a step."""
 
-    def __init__(self, *offsets: int) -> None:
+    def __init__(self, *offsets: int, keep: tuple[float, ...] = (0.7, 0.7, 0.7)) -> None:
         super().__init__()
         self.layers = nn.ModuleList([nn.Linear(16, 16) for _ in offsets])
-        self.drops = nn.ModuleList(map(Seeded, offsets))
+        self.drops = nn.ModuleList(map(Seeded, offsets, keep))
         self.head = nn.Linear(16, 4)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -55,10 +55,12 @@ class OneMask(nn.Module):
         return self.head(one + other)
 
 
-VECTORS = numbers(8, 16)
+VECTORS = numbers(32, 16)
 BAD = [
     Case("two layers", lambda: Net(0, 0), VECTORS),
     Case("three layers", lambda: Net(0, 5, 0), VECTORS),
+    Case("a higher rate", lambda: Net(0, 0, keep=(0.8, 0.6)), VECTORS),
+    Case("a lower rate", lambda: Net(0, 0, keep=(0.6, 0.8)), VECTORS),
 ]
 GOOD = [
     Case("a seed a layer", lambda: Net(0, 1, 2), VECTORS),

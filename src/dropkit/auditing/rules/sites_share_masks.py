@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from itertools import combinations
 
 from dropkit.auditing.finding import Finding
-from dropkit.auditing.masks import FALSE_ALARM, chance_same
+from dropkit.auditing.masks import FALSE_ALARM, chance_same, chance_within
 from dropkit.auditing.observations import Observations
 from dropkit.auditing.rule import Rule
 
@@ -31,7 +31,7 @@ class SitesShareMasks(Rule):
     source = "Srivastava et al. 2014, JMLR 15, section 4: masks of layers are independent"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
-        """Pairs of sites whose first masks are of one shape and one content."""
+        """Pairs of sites whose first masks are one, or one within the other, in one shape."""
         drawn = [
             (site, site.drops[0])
             for site in seen.acting
@@ -42,11 +42,20 @@ class SitesShareMasks(Rule):
         for (site, drop), (other, same) in combinations(drawn, 2):
             if other.name in told or drop.event is same.event:
                 continue
-            chance = chance_same(drop, same)
+            within = chance_within(drop, same), chance_within(same, drop)
+            chance = min(chance_same(drop, same), *within)
             if chance < FALSE_ALARM / n_pairs:
                 told.add(other.name)
                 yield self.finding(
                     other,
-                    f"Loses the same elements of {tuple(drop.shape)} as `{site.name}`.",
+                    f"Of {tuple(drop.shape)}, loses {_what(within)} `{site.name}` loses.",
                     evidence={"other": site.name, "shape": list(drop.shape), "chance": chance},
                 )
+
+
+def _what(within: tuple[float, float]) -> str:
+    """How what is lost here lies to what is lost there."""
+    there_is_here, here_is_there = (chance < 1.0 for chance in within)
+    if there_is_here and here_is_there:
+        return "the same elements as"
+    return "all that" if there_is_here else "only what"
