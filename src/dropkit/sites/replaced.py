@@ -90,6 +90,9 @@ class Steer:
     def see(self, call: Call) -> None:
         """Look at a call of eager code, and change its rate or mode."""
 
+    def after(self, call: Call, out: Any) -> None:
+        """Look at what a call of eager code gave."""
+
     def see_compiled(self, call: Call) -> None:
         """Likewise while a compiler traces it: no stack can be read there."""
 
@@ -131,11 +134,20 @@ def _passed(
             args, kwargs = gate.write(args, kwargs, call.is_training)
     if is_compiling:
         return _run(theirs, args, kwargs)
+    return _run_within(call, theirs, args, kwargs)
+
+
+def _run_within(
+    call: Call, theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> Any:
     outer, _state.call = _state.call, call
     try:
-        return _run(theirs, args, kwargs)
+        out = _run(theirs, args, kwargs)
     finally:
         _state.call = outer
+    for steer in reversed(_steers):
+        steer.after(call, out)
+    return out
 
 
 def _run(theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -192,11 +204,7 @@ def _bernoulli(theirs: Function) -> Function:
             steer.see(call)
         if not call.draws:
             return expected_bernoulli(args[0], keep, is_in_place=name == "bernoulli_")
-        outer, _state.call = _state.call, call
-        try:
-            return _run(theirs, args, kwargs)
-        finally:
-            _state.call = outer
+        return _run_within(call, theirs, args, kwargs)
 
     return replaced
 

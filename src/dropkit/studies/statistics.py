@@ -2,26 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from dropkit.core.estimate import Estimate
 from dropkit.errors import MissingExtraError, OptionError
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with an interval.
-
-    Attributes:
-        value: The best guess.
-        low: Lower end; minus infinity where nothing is known.
-        high: Upper end.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 def student_quantile(probability: float, degrees: int) -> float:
