@@ -90,8 +90,10 @@ class Steer:
     def see(self, call: Call) -> None:
         """Look at a call of eager code, and change its rate or mode."""
 
-    def after(self, call: Call, out: Any) -> None:
-        """Look at what a call of eager code gave."""
+    def after(self, call: Call, out: Any) -> Any:
+        """Look at what a call of eager code gave, and return what it is to give."""
+        del call
+        return out
 
     def see_compiled(self, call: Call) -> None:
         """Likewise while a compiler traces it: no stack can be read there."""
@@ -146,7 +148,7 @@ def _run_within(
     finally:
         _state.call = outer
     for steer in reversed(_steers):
-        steer.after(call, out)
+        out = steer.after(call, out)
     return out
 
 

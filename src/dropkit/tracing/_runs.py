@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from dropkit.core.naming import named_by
 from dropkit.sites.accelerate import accelerate
@@ -96,15 +96,6 @@ class Runs:
                     source.set(0.0, stack)
             stack.enter_context(ReplacedFunctions(self.model, _Without(self, site.name)))
             yield
-
-    def units_of(self, x: Tensor) -> int:
-        """How many units a tensor holds: channels of images, else the last dimension."""
-        return x.shape[unit_dim(x)] if x.dim() else 0
-
-
-def unit_dim(x: Tensor) -> int:
-    """The dimension of `x` that units lie along: channels of images, else the last."""
-    return 1 if x.dim() == 4 and x.shape[1] < x.shape[0] * x.shape[2] * x.shape[3] else x.dim() - 1
 
 
 class _Without(Steer):
