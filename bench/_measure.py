@@ -1,6 +1,7 @@
 """What all benchmarks share: interleaved timing, the facts of the machine, JSON lines."""
 
 import argparse
+import contextlib
 import json
 import os
 import platform
@@ -9,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -34,22 +36,36 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     return made
 
 
-def calls_a_repeat(call: Callable[[], object], repeat_s: float) -> int:
+#: Tells the seconds that have gone by: ``time.perf_counter``, or ``time.process_time``, which counts
+#: the work of all threads, their waiting for each other too: for one thread on a busy machine.
+Clock = Callable[[], float]
+
+
+def calls_a_repeat(call: Callable[[], object], repeat_s: float, clock: Clock) -> int:
     """How many calls of `call` last `repeat_s`, from a warm one."""
     call()
     calls = 1
     while True:
-        begin = time.perf_counter()
+        begin = clock()
         for _ in range(calls):
             call()
-        took = time.perf_counter() - begin
+        took = clock() - begin
         if took >= repeat_s / 4:
             return max(1, round(calls * repeat_s / took))
         calls *= 4
 
 
+#: What a case needs around it: entered before its calls are timed, and left behind them.
+Around = Callable[[], AbstractContextManager[object]]
+
+
 def interleaved(
-    cases: Mapping[str, Callable[[], object]], *, repeats: int = REPEATS, repeat_s: float = REPEAT_S
+    cases: Mapping[str, Callable[[], object]],
+    *,
+    repeats: int = REPEATS,
+    repeat_s: float = REPEAT_S,
+    around: Mapping[str, Around] | None = None,
+    clock: Clock = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Seconds a call, `repeats` of them for each case.
 
@@ -57,16 +73,21 @@ def interleaved(
     down or a neighbour that wakes up does so for all of them.
     """
     names = list(cases)
-    calls = {name: calls_a_repeat(cases[name], repeat_s) for name in names}
+    inside = {name: (around or {}).get(name, contextlib.nullcontext) for name in names}
+    calls = {}
+    for name in names:
+        with inside[name]():
+            calls[name] = calls_a_repeat(cases[name], repeat_s, clock)
     seconds: dict[str, list[float]] = {name: [] for name in names}
     for repeat in range(repeats):
         turn = repeat % len(names)
         for name in [*names[turn:], *names[:turn]]:
             call, n = cases[name], calls[name]
-            begin = time.perf_counter()
-            for _ in range(n):
-                call()
-            seconds[name].append((time.perf_counter() - begin) / n)
+            with inside[name]():
+                begin = clock()
+                for _ in range(n):
+                    call()
+                seconds[name].append((clock() - begin) / n)
     return seconds
 
 

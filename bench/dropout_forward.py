@@ -1,7 +1,8 @@
 """How long does dropout take, forward and backward, beside F.dropout and a plain copy?
 
 Prints a JSON line a case and size to stdout, and a table to stderr. All compared calls allocate
-their output, as `x.clone()` does; `y.copy_(x)`, which allocates nothing, is the hard floor.
+their output, as `x.clone()` does, but those in place; `y.copy_(x)`, which allocates nothing, is the
+hard floor.
 Times are nanoseconds an element, the minimum and the median over interleaved repeats.
 
     python bench/dropout_forward.py > forward.jsonl
@@ -36,6 +37,17 @@ def _forward(x: Tensor) -> Cases:
         "dropkit": lambda: dropkit.functional.dropout(x, RATE, address=ADDRESS),
         "dropkit ambient": lambda: dropkit.functional.dropout(x, RATE),
         "torch": lambda: torch.nn.functional.dropout(x, RATE),
+        "clone": x.clone,
+        "copy": lambda: y.copy_(x),
+    }
+
+
+def _in_place(x: Tensor) -> Cases:
+    """Written over the input: nothing is allocated, in either library. The values do not matter."""
+    ours, theirs, y = x.clone(), x.clone(), torch.empty_like(x)
+    return {
+        "dropkit": lambda: dropkit.functional.dropout(ours, RATE, inplace=True, address=ADDRESS),
+        "torch": lambda: torch.nn.functional.dropout(theirs, RATE, inplace=True),
         "clone": x.clone,
         "copy": lambda: y.copy_(x),
     }
@@ -131,6 +143,7 @@ def main() -> None:
         x = torch.randn(size // 4)
         saved = _saved(x)
         _line("forward", x, _forward(x), how, saved_bytes=saved)
+        _line("forward in place", x, _in_place(x), how)
         _line("backward", x, _backward(x), how, saved_bytes=saved)
     for dtype in DTYPES:
         x = torch.randn(SIZES[4] // 4).to(dtype)

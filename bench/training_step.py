@@ -2,17 +2,21 @@
 
 Prints a JSON line a model to stdout, and a table to stderr. A step is forward, backward and SGD.
 The same model, weights and batch in every case; "without" is the same model with all rates 0.
+A model is accelerated before its steps are timed, as a user does it once before training.
 Peak memory is that of a process of its own a case, above what it held before the first step
 (Linux only).
 
     python bench/training_step.py > training_step.jsonl
     python bench/training_step.py --only mlp
+    OMP_NUM_THREADS=1 python bench/training_step.py --processor-time
 """
 
+import contextlib
 import json
 import statistics
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -75,7 +79,8 @@ MODELS: dict[str, tuple[Callable[..., Any], float]] = {
 }
 
 
-def _step(name: str, kind: str) -> Step:
+def _step(name: str, kind: str) -> tuple[Step, measure.Around]:
+    """A step, and what is to be open around it."""
     make, rate = MODELS[name]
     torch.manual_seed(0)
     model, loss = make(0.0 if kind == "without" else rate)
@@ -86,14 +91,9 @@ def _step(name: str, kind: str) -> Step:
         loss(model).backward()
         optimizer.step()
 
-    if kind != "dropkit":
-        return step
-
-    def accelerated() -> None:
-        with dropkit.accelerate(model):
-            step()
-
-    return accelerated
+    if kind == "dropkit":
+        return step, lambda: dropkit.accelerate(model)
+    return step, contextlib.nullcontext
 
 
 def _peak_mib(name: str, kind: str) -> float:
@@ -104,19 +104,23 @@ def _peak_mib(name: str, kind: str) -> float:
 
 
 def _print_peak(name: str, kind: str) -> None:
-    step = _step(name, kind)
+    step, around = _step(name, kind)
 
     def steps() -> None:
         for _ in range(3):
             step()
 
-    print(measure.peak_mib(steps))
+    with around():
+        print(measure.peak_mib(steps))
 
 
 def main() -> None:
     """Measure all models."""
     parser = measure.parser(__doc__)
     parser.add_argument("--only", choices=list(MODELS), help="one model")
+    parser.add_argument(
+        "--processor-time", action="store_true", help="not what a step lasts, but what it computes"
+    )
     parser.add_argument("--peak-of", nargs=2, help="print the peak of one case, in MiB, and end")
     options = parser.parse_args()
     if options.peak_of:
@@ -124,13 +128,20 @@ def main() -> None:
         return
     if options.threads is not None:
         torch.set_num_threads(options.threads)
-    repeats = 5 if options.quick else 15
+    repeats = 5 if options.quick else 11
+    clock = time.process_time if options.processor_time else time.perf_counter
     measure.say(
         f"{'':<24}{'ms without':>11}{'torch':>8}{'dropkit':>9}   MiB without, torch, dropkit"
     )
     for name in [options.only] if options.only else MODELS:
-        steps = {kind: _step(name, kind) for kind in KINDS}
-        seconds = measure.interleaved(steps, repeats=repeats, repeat_s=0.0)
+        made = {kind: _step(name, kind) for kind in KINDS}
+        seconds = measure.interleaved(
+            {kind: step for kind, (step, _) in made.items()},
+            around={kind: around for kind, (_, around) in made.items()},
+            repeats=repeats,
+            repeat_s=0.0,
+            clock=clock,
+        )
         ms = {kind: statistics.median(taken) * 1e3 for kind, taken in seconds.items()}
         # pair by pair: what slows the machine down slows a whole turn down
         ratios = {
@@ -145,6 +156,7 @@ def main() -> None:
                 "question": QUESTION,
                 "model": name,
                 "threads": torch.get_num_threads(),
+                "clock": clock.__name__,
                 "median_ms": {kind: round(value, 2) for kind, value in ms.items()},
                 "over_without": {kind: round(value, 3) for kind, value in ratios.items()},
                 "peak_mib": {kind: round(value, 1) for kind, value in peaks.items()},

@@ -2,27 +2,16 @@
 #include <math.h>
 #include <string.h>
 
-#include "dispatch.h"
-#include "philox.h"
-#include "softmax.h"
+#include "attention_rows.h"
 #include "team.h"
 
 enum {
-    AT_ONCE = 1024,   /* elements whose draws are kept: on the stack, in the first-level cache */
     CHUNK = 1 << 15,  /* elements that a thread takes at a time, in whole rows: 20 us or so */
     WORTH = 2 * CHUNK /* elements for each thread: with fewer, one alone is done sooner */
 };
 
-/* A run never crosses a multiple of this: see dk_run_fn. */
-#define SPAN ((uint64_t)HALFWORDS << 32)
-
-#define FOUR(x) x, x, x, x
-static const float ONES[AT_ONCE] = {FOUR(FOUR(FOUR(FOUR(FOUR(1.0F)))))};
-
 struct tile {
-    const struct dk_softmax *softmax;
-    dk_run_fn *drop;
-    struct dk_draw draw;
+    struct dk_rows rows;
     float *scores, *grads, *logsumexp; /* grads and mean are NULL in forward */
     const float *mean;
     const int64_t *heads;
@@ -31,49 +20,30 @@ struct tile {
     int is_causal;
 };
 
-static void drop(const struct tile *tile, const float *x, float *y, size_t n, uint64_t first,
-                 double scale) {
-    struct dk_draw draw = tile->draw;
-    draw.scale = scale;
-    while (n > 0) {
-        uint64_t room = SPAN - first % SPAN;
-        size_t now = n < room ? n : (size_t)room;
-        tile->drop(x, NULL, y, now, first, &draw);
-        x += now;
-        y += now;
-        first += now;
-        n -= now;
-    }
-}
-
 static void forward_row(const struct tile *tile, size_t row, float *logsumexp, size_t n,
                         uint64_t first) {
     float *x = tile->scores + row * tile->n_columns;
-    float shift = tile->softmax->largest(x, n);
+    float shift = tile->rows.softmax->largest(x, n);
     if (shift == -INFINITY)
         shift = 0.0F;
-    double total = tile->softmax->exponentials(x, n, shift);
+    double total = tile->rows.softmax->exponentials(x, n, shift);
     if (total == 0.0) { /* nothing is seen: all are 0 already */
         *logsumexp = INFINITY;
         return;
     }
     *logsumexp = (float)((double)shift + log(total));
-    drop(tile, x, x, n, first, tile->draw.scale / total);
+    dk_rows_drop(&tile->rows, x, x, n, first, tile->rows.draw.scale / total);
 }
 
 static void backward_row(const struct tile *tile, size_t row, float *logsumexp, size_t n,
                          uint64_t first) {
     float *x = tile->scores + row * tile->n_columns, *grad = tile->grads + row * tile->n_columns;
-    float keep[AT_ONCE];
-    for (size_t i = 0; i < n; i += AT_ONCE) {
-        size_t now = n - i < AT_ONCE ? n - i : AT_ONCE;
-        drop(tile, ONES, keep, now, first + i, tile->draw.scale);
-        tile->softmax->gradients(x + i, grad + i, keep, now, *logsumexp, tile->mean[row]);
-    }
+    dk_rows_gradients(&tile->rows, x, grad, n, first, *logsumexp, tile->mean[row]);
 }
 
-static void do_rows(void *context, size_t begin, size_t end) {
+static void do_rows(void *context, int worker, size_t begin, size_t end) {
     const struct tile *tile = context;
+    (void)worker;
     for (size_t row = begin; row < end; row++) {
         size_t part = row / tile->n_rows, r = row % tile->n_rows;
         uint64_t query = tile->first_query + r, head = (uint64_t)tile->heads[part];
@@ -90,30 +60,14 @@ static void do_rows(void *context, size_t begin, size_t end) {
     }
 }
 
-static const struct dk_softmax *softmax_of(const struct dk_isa *isa) {
-#if defined(DK_HAS_AVX512)
-    if (isa == &dk_avx512)
-        return &dk_softmax_avx512;
-#endif
-#if defined(__x86_64__)
-    if (isa == &dk_avx2)
-        return &dk_softmax_avx2;
-#endif
-    (void)isa;
-    return &dk_softmax_portable;
-}
-
-static enum dk_status share(struct tile *tile, size_t n_heads, uint32_t threshold, int threads) {
+static enum dk_status share(struct tile *tile, size_t n_heads, uint64_t key, uint64_t stream,
+                            uint32_t threshold, int threads) {
     if (threshold > 65536)
         return DK_BAD_THRESHOLD;
     size_t rows = n_heads * tile->n_rows, n = rows * tile->n_columns;
     if (n == 0)
         return DK_OK;
-    const struct dk_isa *isa = dk_active();
-    tile->softmax = softmax_of(isa);
-    tile->drop = (threshold == 65536 ? &dk_portable : isa)->dropout[DK_F32]; /* see dk_draw */
-    tile->draw.threshold = threshold;
-    tile->draw.scale = threshold < 65536 ? 65536.0 / (65536 - (int)threshold) : 1.0;
+    tile->rows = dk_rows_of(key, stream, threshold);
     size_t worth = n / WORTH, chunk = CHUNK / tile->n_columns;
     int helpers = worth < (size_t)threads ? (int)worth : threads;
     dk_team_for(rows, chunk ? chunk : 1, helpers, do_rows, tile);
@@ -125,8 +79,7 @@ enum dk_status dk_attention_forward(float *scores, float *logsumexp, size_t sums
                                     size_t n_columns, uint64_t first_query, uint64_t n_queries,
                                     uint64_t n_keys, int is_causal, uint64_t key, uint64_t stream,
                                     uint32_t threshold, int threads) {
-    struct tile tile = {.draw = {.key = key, .stream = stream},
-                        .scores = scores,
+    struct tile tile = {.scores = scores,
                         .logsumexp = logsumexp,
                         .sums_stride = sums_stride,
                         .heads = heads,
@@ -136,7 +89,7 @@ enum dk_status dk_attention_forward(float *scores, float *logsumexp, size_t sums
                         .n_queries = n_queries,
                         .n_keys = n_keys,
                         .is_causal = is_causal};
-    return share(&tile, n_heads, threshold, threads);
+    return share(&tile, n_heads, key, stream, threshold, threads);
 }
 
 enum dk_status dk_attention_backward(float *scores, float *grads, float *logsumexp,
@@ -145,8 +98,7 @@ enum dk_status dk_attention_backward(float *scores, float *grads, float *logsume
                                      uint64_t first_query, uint64_t n_queries, uint64_t n_keys,
                                      int is_causal, uint64_t key, uint64_t stream,
                                      uint32_t threshold, int threads) {
-    struct tile tile = {.draw = {.key = key, .stream = stream},
-                        .scores = scores,
+    struct tile tile = {.scores = scores,
                         .grads = grads,
                         .logsumexp = logsumexp,
                         .sums_stride = sums_stride,
@@ -158,5 +110,5 @@ enum dk_status dk_attention_backward(float *scores, float *grads, float *logsume
                         .n_queries = n_queries,
                         .n_keys = n_keys,
                         .is_causal = is_causal};
-    return share(&tile, n_heads, threshold, threads);
+    return share(&tile, n_heads, key, stream, threshold, threads);
 }

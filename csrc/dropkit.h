@@ -16,14 +16,15 @@
 #endif
 
 /* Raised with every change of a signature below; the binding refuses any other number. */
-#define DK_ABI 3
+#define DK_ABI 4
 
 enum dk_status {
     DK_OK = 0,
     DK_BAD_DTYPE = 1,
     DK_BAD_THRESHOLD = 2,
     DK_UNKNOWN_ISA = 3,
-    DK_ABSENT_ISA = 4
+    DK_ABSENT_ISA = 4,
+    DK_BAD_BLOCK = 5
 };
 
 enum dk_dtype { DK_F32 = 0, DK_F64 = 1, DK_BF16 = 2, DK_F16 = 3, DK_DTYPES = 4 };
@@ -102,5 +103,46 @@ DK_API enum dk_status dk_attention_backward(float *scores, float *grads, float *
  * threads at once, and returns when all are done. A forked child has none. */
 typedef void dk_team_fn(void (*task)(void *), void *data, unsigned threads, unsigned flags);
 DK_API void dk_team_set(dk_team_fn *parallel);
+
+/* sgemm of BLAS (Dongarra et al. 1990): column-major C = op(A) op(B) * alpha + C * beta. */
+typedef void dk_sgemm_fn(const char *op_a, const char *op_b, const int *m, const int *n,
+                         const int *k, const float *alpha, const float *a, const int *lda,
+                         const float *b, const int *ldb, const float *beta, float *c,
+                         const int *ldc);
+
+/* A float32 tensor (batches, heads, length, width) whose last dimension is contiguous: its first
+ * element, and the elements from one to the next of each other dimension. Those of `row` are at
+ * least `width`, and below 2^31. */
+struct dk_matrices {
+    float *at;
+    int64_t example, head, row;
+};
+
+enum dk_mask_kind { DK_NO_MASK = 0, DK_MASK_SHOWN = 1 /* bytes */, DK_MASK_ADDED = 2 /* floats */ };
+
+/* Attention with dropout, whole: softmax(query key^T * scale + mask), dropped, times value, with
+ * the mask's elements where dk_attention_forward has them. n_heads is a multiple of n_key_heads,
+ * and so many heads in a row share a key head. No dimension is 0 in what is read.
+ *
+ * The work is shared on the team of dk_team_set; where there is none, the caller does it alone. The
+ * result does not depend on the threads if that of `sgemm` does not. */
+struct dk_attention {
+    struct dk_matrices query, key, value, out;           /* out is only read in backward ... */
+    struct dk_matrices grad, of_query, of_key, of_value; /* ... and these are not in forward */
+    const void *mask;      /* (batches, n_heads, n_queries, n_keys); NULL where there is none */
+    int64_t mask_steps[4]; /* in elements; 0 where one stands for all */
+    float *logsumexp;      /* (batches, n_heads, n_queries) contiguous; only read in backward */
+    const int64_t *heads;  /* (batches * n_heads,) or NULL for 0, 1, 2 and so on */
+    float *room;           /* threads * queries_a_block * keys_a_block; twice that in backward */
+    dk_sgemm_fn *sgemm;
+    size_t batches, n_heads, n_key_heads, n_queries, n_keys, width, value_width;
+    size_t queries_a_block, keys_a_block; /* at once; at most 256 queries */
+    uint64_t mask_key, mask_stream;
+    uint32_t threshold;
+    int mask_kind, is_causal, threads;
+    float scale;
+};
+DK_API enum dk_status dk_attend_forward(const struct dk_attention *with);
+DK_API enum dk_status dk_attend_backward(const struct dk_attention *with);
 
 #endif

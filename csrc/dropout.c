@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "dispatch.h"
+#include "pages.h"
 #include "philox.h"
 #include "threads.h"
 
@@ -38,8 +39,9 @@ static void drop_run(const struct job *job, size_t at, size_t n, uint64_t first)
     }
 }
 
-static void drop_rows(void *context, size_t begin, size_t end) {
+static void drop_rows(void *context, int worker, size_t begin, size_t end) {
     const struct job *job = context;
+    (void)worker;
     size_t column = begin % job->inner;
     for (size_t row = begin / job->inner; begin < end; row++, column = 0) {
         size_t left = job->inner - column;
@@ -73,6 +75,8 @@ enum dk_status dk_dropout_add(int dtype, const void *x, const void *residual, vo
     const size_t n = rows * inner, size = dk_size((enum dk_dtype)dtype);
     if (n == 0)
         return DK_OK;
+    if (y != x && y != residual)
+        dk_will_fill(y, n * size);
     if (threshold == 65536 && residual == NULL) {
         memset(y, 0, n * size);
         return DK_OK;

@@ -40,7 +40,7 @@ void dk_team_set(dk_team_fn *parallel) {
     atomic_store(&team, parallel);
 }
 
-static void take_part(struct share *share, int part) {
+static void take_part(struct share *share, int worker, int part) {
     size_t first = (size_t)part * share->part, left = share->n - first;
     size_t n = left < share->part ? left : share->part;
     for (;;) {
@@ -49,7 +49,7 @@ static void take_part(struct share *share, int part) {
         if (begin >= n)
             return;
         size_t end = n - begin < share->chunk ? n : begin + share->chunk;
-        share->task(share->job, first + begin, first + end);
+        share->task(share->job, worker, first + begin, first + end);
     }
 }
 
@@ -59,8 +59,10 @@ static void take_parts(void *context) {
     if (!pthread_equal(pthread_self(), share->caller))
         own = 1 + atomic_fetch_add_explicit(&share->arrived, 1, memory_order_relaxed);
     for (int i = 0; i < share->parts; i++)
-        take_part(share, (own + i) % share->parts);
+        take_part(share, own, (own + i) % share->parts);
 }
+
+int dk_team_is_set(void) { return atomic_load(&team) != NULL; }
 
 void dk_team_for(size_t n, size_t chunk, int threads, dk_task_fn *task, void *job) {
     dk_team_fn *parallel = atomic_load(&team);

@@ -30,13 +30,13 @@ static int workers;          /* threads that exist in this process */
 static atomic_flag busy = ATOMIC_FLAG_INIT;
 static pthread_once_t once = PTHREAD_ONCE_INIT;
 
-static void take_chunks(struct job *job) {
+static void take_chunks(struct job *job, int worker) {
     for (;;) {
         size_t begin = atomic_fetch_add_explicit(&job->next, job->chunk, memory_order_relaxed);
         if (begin >= job->n)
             return;
         size_t left = job->n - begin;
-        job->task(job->context, begin, begin + (left < job->chunk ? left : job->chunk));
+        job->task(job->context, worker, begin, begin + (left < job->chunk ? left : job->chunk));
     }
 }
 
@@ -47,10 +47,10 @@ static void *work(void *unused) {
         while (open_job == NULL || seats == 0)
             pthread_cond_wait(&wake, &mutex);
         struct job *job = open_job;
-        seats--;
+        int worker = seats--;
         joined++;
         pthread_mutex_unlock(&mutex);
-        take_chunks(job);
+        take_chunks(job, worker);
         pthread_mutex_lock(&mutex);
         joined--;
     }
@@ -83,7 +83,7 @@ static void watch_forks(void) { pthread_atfork(NULL, NULL, forget_workers); }
 
 void dk_parallel_for(size_t n, size_t chunk, int threads, dk_task_fn *task, void *context) {
     if (threads <= 1 || n <= chunk || atomic_flag_test_and_set(&busy)) {
-        task(context, 0, n);
+        task(context, 0, 0, n);
         return;
     }
     size_t chunks = n / chunk + (n % chunk != 0);
@@ -101,7 +101,7 @@ void dk_parallel_for(size_t n, size_t chunk, int threads, dk_task_fn *task, void
     else
         pthread_cond_broadcast(&wake);
 
-    take_chunks(&job);
+    take_chunks(&job, 0);
 
     pthread_mutex_lock(&mutex);
     open_job = NULL;     /* a late worker finds nothing to join */

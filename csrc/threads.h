@@ -3,8 +3,9 @@
 
 #include <stddef.h>
 
-/* Do items [begin, end) of the job; called from several threads at once. */
-typedef void dk_task_fn(void *job, size_t begin, size_t end);
+/* Do items [begin, end) of the job; called from several threads at once, each of which is another
+ * `worker`, a number below that of the threads. */
+typedef void dk_task_fn(void *job, int worker, size_t begin, size_t end);
 
 /* Run `task` over [0, n) in chunks of `chunk` items on up to `threads` threads, the calling one
  * included. Returns when all is done. Safe from any thread and after fork. */

@@ -10,11 +10,17 @@ from dropkit.sites.awaken import awaken
 from dropkit.sites.find import Site, find_sites
 from dropkit.sites.rates import set_rates
 from dropkit.sites.silence import silence
+from dropkit.studies.plan import Arm
+from dropkit.studies.study import Study
+from dropkit.studies.trial import Trial
 
 __all__ = [
     "Address",
+    "Arm",
     "Schedule",
     "Site",
+    "Study",
+    "Trial",
     "accelerate",
     "awaken",
     "effective_rate",

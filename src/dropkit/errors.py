@@ -17,6 +17,7 @@ __all__ = [
     "RatesWarning",
     "ShapeError",
     "SiteError",
+    "StoreError",
 ]
 
 
@@ -50,6 +51,10 @@ class SiteError(DkError, LookupError):
 
 class DataError(DkError, ValueError):
     """A data file that cannot be read as the data it should be."""
+
+
+class StoreError(DkError, RuntimeError):
+    """A study's file that another study, another process or another version holds."""
 
 
 class CoreError(DkError, RuntimeError):

@@ -22,20 +22,7 @@ def messages(tmp_path: Path) -> Path:
     return path
 
 
-def dropkit(*arguments: str | Path, cwd: Path) -> subprocess.CompletedProcess[str]:
-    """Run the command line in a process of its own, outside a terminal."""
-    return subprocess.run(
-        [sys.executable, "-m", "dropkit", *map(str, arguments)],
-        cwd=cwd,
-        env={**os.environ, "COLUMNS": "120", "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-    )
-
-
-def test_demo_ends_with_table_verdict_and_report(messages: Path, tmp_path: Path) -> None:
+def test_demo_ends_with_table_verdict_and_report(dropkit, messages: Path, tmp_path: Path) -> None:
     """One command, from a CSV file to the two reports."""
     done = dropkit("demo", "--data", messages, *QUICK, cwd=tmp_path)
     assert (0, "") == (done.returncode, done.stderr)
@@ -83,7 +70,7 @@ def test_ctrl_c_says_what_was_finished(messages: Path, tmp_path: Path) -> None:
         (("--out", "nowhere"), "dropkit: `--out` must be a folder that exists; got 'nowhere'.\n"),
     ],
 )
-def test_wrong_input_is_one_line(arguments, message, tmp_path: Path) -> None:
+def test_wrong_input_is_one_line(dropkit, arguments, message, tmp_path: Path) -> None:
     """What the user did wrong is said in a line on stderr, with status 2 and no file written."""
     done = dropkit("demo", *arguments, cwd=tmp_path)
     assert (2, message, "") == (done.returncode, done.stderr, done.stdout)
@@ -91,14 +78,14 @@ def test_wrong_input_is_one_line(arguments, message, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("arguments", [("demo", "--replicates", "0"), ("demo", "x"), ("dmeo",)])
-def test_wrong_usage_has_status_2(arguments, tmp_path: Path) -> None:
+def test_wrong_usage_has_status_2(dropkit, arguments, tmp_path: Path) -> None:
     """No traceback for a wrong option, argument or command."""
     done = dropkit(*arguments, cwd=tmp_path)
     assert done.returncode == 2
     assert "Traceback" not in done.stderr
 
 
-def test_help_names_the_commands(tmp_path: Path) -> None:
+def test_help_names_the_commands(dropkit, tmp_path: Path) -> None:
     """A newcomer reads what there is and where to begin."""
     done = dropkit("--help", cwd=tmp_path)
     assert done.returncode == 0
@@ -106,7 +93,7 @@ def test_help_names_the_commands(tmp_path: Path) -> None:
         assert said in done.stdout
 
 
-def test_doctor_tells_where_the_core_is(tmp_path: Path) -> None:
+def test_doctor_tells_where_the_core_is(dropkit, tmp_path: Path) -> None:
     """Versions, instruction set, threads, the library's path; and why there is none."""
     done = dropkit("doctor", cwd=tmp_path)
     assert done.returncode == 0

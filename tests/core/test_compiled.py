@@ -111,3 +111,65 @@ def test_compiled_dropout_in_eval_is_nothing() -> None:
     compiled = torch.compile(dropkit.nn.Dropout(0.5).eval(), backend="aot_eager", fullgraph=True)
     x = torch.ones(3, 3)
     assert torch.equal(compiled(x), x)
+
+
+class Blocks(nn.Module):
+    """A model of blocks that are alike."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.blocks = nn.ModuleList(
+            nn.Sequential(nn.Linear(16, 16), dropkit.nn.Dropout(0.5)) for _ in range(3)
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One after another."""
+        for block in self.blocks:
+            x = block(x)
+        return x
+
+
+def _module(model: nn.Module):
+    return torch.compile(model, backend="aot_eager")
+
+
+def _function(model: nn.Module):
+    return torch.compile(lambda x: model(x) * 1.0, backend="aot_eager", fullgraph=True)
+
+
+def _in_place(model: nn.Module):
+    model.compile(backend="aot_eager")
+    return model
+
+
+def _method(model: nn.Module):
+    model.forward = torch.compile(model.forward, backend="aot_eager")
+    return model
+
+
+@pytest.mark.parametrize("compiled", [_module, _function, _in_place, _method])
+def test_names_in_compiled_code(compiled) -> None:
+    """However a model is compiled, a name gives its eager masks: at first, and in later blocks."""
+    model, x = Blocks(), torch.ones(4, 16)
+    expected = []
+    for step in range(2):
+        with masks_at(3, step=step):
+            expected.append(model(x))
+    function = compiled(model)
+    for step in (0, 1, 0):
+        with masks_at(3, step=step):
+            assert torch.equal(expected[step], function(x))
+
+
+def test_blocks_compiled_one_by_one_share_a_graph() -> None:
+    """Within a model that runs in eager mode, names bind no graph to one of its blocks."""
+    model, x = Blocks(), torch.ones(4, 16)
+    with masks_at(3):
+        expected = model(x)
+    counter = torch._dynamo.testing.CompileCounterWithBackend("aot_eager")
+    for block in model.blocks:
+        block.compile(backend=counter)
+    with masks_at(3):
+        found = model(x)
+    assert torch.equal(expected, found)
+    assert counter.frame_count == 1

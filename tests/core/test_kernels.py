@@ -155,6 +155,16 @@ def test_in_place(core_draw: Draw, isa: str, dtype: torch.dtype, n: int) -> None
     assert torch.equal(apart, x)
 
 
+def test_large_result(core_draw: Draw, isa: str) -> None:
+    """What is written to memory that the system is asked for in large pages is the same."""
+    n = (32 << 20) // 4 + 1000
+    x = torch.ones(n)
+    room = torch.empty(n + 3)
+    core_draw(isa, 1, x, _run_of(n, 1), 20000, 1, 2, room[3:])
+    core_draw(isa, 1, x, _run_of(n, 1), 20000, 1, 2, x)
+    assert torch.equal(x, room[3:])
+
+
 def test_the_comparison_can_fail(core_draw: Draw, twin_draw: Draw, bits: Bits, isa: str) -> None:
     """One bit of key, stream, index or threshold is seen by the comparison with the twin."""
     x = torch.ones(300)

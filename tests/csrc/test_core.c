@@ -254,6 +254,7 @@ int main(int argc, char **argv) {
     check_refusals();
     check_threads();
     check_attention();
+    check_attention_heads();
     check_kernels();
     size_t known = 0;
     for (; dk_isa_name(known) != NULL; known++)

@@ -16,6 +16,7 @@ extern int failures;
     } while (0)
 
 void check_attention(void);
+void check_attention_heads(void);
 void check_threads(void);
 
 #endif

@@ -6,26 +6,38 @@
 #include "test_core.h"
 #include "threads.h"
 
+enum { MOST_WORKERS = 1001 };
+
 struct visits {
     size_t n;
     atomic_int *times;
+    int is_nested;
+    atomic_int at_work[MOST_WORKERS]; /* how many threads say that they are this worker */
 };
 
-static void visit(void *context, size_t begin, size_t end) {
+static void visit(void *context, int worker, size_t begin, size_t end) {
     struct visits *visits = context;
+    int others = atomic_fetch_add(&visits->at_work[worker], 1);
+    CHECK(visits->is_nested || others == 0, "worker %d is two", worker);
     for (; begin < end; begin++)
         atomic_fetch_add(&visits->times[begin], 1);
+    atomic_fetch_sub(&visits->at_work[worker], 1);
 }
 
 /* A job whose items are jobs: those find the pool busy. */
-static void visit_nested(void *context, size_t begin, size_t end) {
+static void visit_nested(void *context, int worker, size_t begin, size_t end) {
+    (void)worker;
     for (; begin < end; begin++)
         dk_parallel_for(((struct visits *)context)->n, 3, 4, visit, context);
 }
 
 /* The number of items that were not visited `expected` times. */
 static size_t missed(size_t n, size_t chunk, int threads, int expected) {
-    struct visits visits = {n, calloc(n > 0 ? n : 1, sizeof(atomic_int))};
+    struct visits visits = {
+        .n = n,
+        .times = calloc(n > 0 ? n : 1, sizeof(atomic_int)),
+        .is_nested = expected != 1,
+    };
     size_t wrong = 0;
     if (visits.times == NULL)
         exit(2);

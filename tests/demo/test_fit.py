@@ -6,10 +6,10 @@ import pytest
 import torch
 
 import dropkit
-from dropkit.demo.fit import ARMS, RouterFit, calibration_error, split
+from dropkit.demo.fit import ARMS, RouterFit, split
 from dropkit.demo.questions import Questions
 from dropkit.demo.router import LONGEST, Router, Vocabulary
-from dropkit.studies.plan import Trial
+from dropkit.studies.trial import Trial
 
 
 @pytest.fixture
@@ -95,9 +95,3 @@ def test_vocabulary_knows_only_its_texts() -> None:
     ]
     assert vocabulary.encode([""]).tolist() == [[1]]
     assert vocabulary.encode(["ai " * 100]).shape == (1, LONGEST)
-
-
-def test_calibration_error_by_hand() -> None:
-    """Two answers at 0.9 of which one is wrong are 0.4 off."""
-    probabilities = torch.tensor([[0.9, 0.1], [0.9, 0.1]])
-    assert calibration_error(probabilities, torch.tensor([0, 1])) == pytest.approx(0.4)

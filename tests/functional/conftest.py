@@ -8,12 +8,33 @@ import torch
 from torch import Tensor
 
 from dropkit import Address
-from dropkit.core import reference
+from dropkit.core import attention_tiles, attention_whole, reference
 from dropkit.core.place import Place
 from dropkit.core.rate import scale_from_threshold, threshold_from_rate
 
 #: (query, key, value, p, address) and `attn_mask`, `is_causal`, `scale` -> output
 Attend = Callable[..., Tensor]
+
+#: Bytes of a tile, or queries and keys of a block: do attention in these from now on.
+Cut = Callable[[int | tuple[int, int]], None]
+
+
+@pytest.fixture
+def cut_attention(monkeypatch: pytest.MonkeyPatch) -> Cut:
+    """Attention goes tile by tile in small ones, or whole in small blocks."""
+
+    def cut(how: int | tuple[int, int]) -> None:
+        if isinstance(how, int):
+            monkeypatch.setattr(attention_whole, "serves", lambda _: False)
+            monkeypatch.setattr(attention_tiles, "BYTES_A_THREAD", how)
+            monkeypatch.setattr(attention_tiles, "MIN_QUERIES", 2)
+            return
+        monkeypatch.undo()
+        monkeypatch.setattr(attention_whole, "keeps_threads_at_work", lambda _: True)
+        monkeypatch.setattr(attention_whole, "MOST_QUERIES", how[0])
+        monkeypatch.setattr(attention_whole, "MOST_KEYS", how[1])
+
+    return cut
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import torch.nn.functional as torchs
 from torch import Tensor
 
 from dropkit import Address
-from dropkit.core import attention_tiles
 from dropkit.errors import OptionError, RateError
 from dropkit.functional import scaled_dot_product_attention as attend
 
@@ -32,7 +31,8 @@ CASES = {
     "no batch": ((9, 4), (7, 4), (7, 5), (7,), False, False),
     "two batches": ((2, 3, 2, 9, 4), (2, 3, 2, 7, 4), (2, 3, 2, 7, 4), (3, 1, 9, 1), False, False),
 }
-TILE_BYTES = [1, 300, 2000, 1 << 22]
+#: Bytes of a tile, or queries and keys of a block where attention is done whole.
+CUTS = [1, 300, 2000, 1 << 22, (1, 1), (2, 3), (4, 32), (256, 512)]
 
 
 def _case(name: str, dtype: torch.dtype) -> tuple[list[Tensor], Tensor | None, bool, bool]:
@@ -48,12 +48,11 @@ def _worst(found: list[Tensor], exact: list[Tensor]) -> float:
         return max(float((a - b).abs().max()) for a, b in zip(found, exact, strict=True))
 
 
-@pytest.mark.parametrize("tile_bytes", TILE_BYTES)
+@pytest.mark.parametrize("cut", CUTS)
 @pytest.mark.parametrize("name", list(CASES))
-def test_is_the_plain_composition(plain_attention, monkeypatch, name, tile_bytes) -> None:
+def test_is_the_plain_composition(plain_attention, cut_attention, name, cut) -> None:
     """Output and gradients are those of softmax, the slow twin's mask and two products."""
-    monkeypatch.setattr(attention_tiles, "BYTES_A_THREAD", tile_bytes)
-    monkeypatch.setattr(attention_tiles, "MIN_QUERIES", 2)
+    cut_attention(cut)
     for dtype, tolerance in ((torch.float64, 1e-14), (torch.float32, 3e-6)):
         tensors, mask, is_causal, enable_gqa = _case(name, dtype)
         wide = [x.detach().double().requires_grad_() for x in tensors]
@@ -66,17 +65,21 @@ def test_is_the_plain_composition(plain_attention, monkeypatch, name, tile_bytes
         assert _worst([found, *of_found], [exact, *of_exact]) < tolerance
 
 
-@pytest.mark.parametrize("layout", ["heads first", "heads last", "expanded"])
-def test_strides(plain_attention, monkeypatch, layout) -> None:
-    """Any strides give the same, whether examples are merged in a tile or not."""
+@pytest.mark.parametrize(
+    "layout", ["heads first", "heads last", "expanded", "one query for all", "width first"]
+)
+def test_strides(plain_attention, cut_attention, layout) -> None:
+    """Any strides give the same, in blocks and whether examples are merged in a tile or not."""
     base = torch.randn(2, 3, 8, 4)
     x = {
         "heads first": base,
         "heads last": base.transpose(1, 2).contiguous().transpose(1, 2),
         "expanded": base[:, :1].expand(2, 3, 8, 4),
+        "one query for all": base[:, :, :1].expand(2, 3, 8, 4),
+        "width first": base.transpose(2, 3).contiguous().transpose(2, 3),
     }[layout]
-    for tile_bytes in (1, 1 << 22):
-        monkeypatch.setattr(attention_tiles, "BYTES_A_THREAD", tile_bytes)
+    for cut in (1, 1 << 22, (3, 5)):
+        cut_attention(cut)
         leaf = x.detach().requires_grad_()
         found = attend(leaf, leaf, leaf, None, P, address=ADDRESS)
         grad = torch.ones(()).expand(found.shape)

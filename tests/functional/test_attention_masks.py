@@ -36,14 +36,13 @@ def under(name, function, *args):
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("shape", [(2, 3, 9, 7), (2, 9, 7), (2, 7), (2, 2, 3, 5, 7)])
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16])
-def test_mask_is_that_of_dropout_on_the_matrix(monkeypatch, name, shape, dtype) -> None:
+def test_mask_is_that_of_dropout_on_the_matrix(cut_attention, name, shape, dtype) -> None:
     """Ambient and named, with the rows of examples: as if dropout were called on the whole."""
-    monkeypatch.setattr(attention_tiles, "MIN_QUERIES", 2)
     expected = under(name, lambda: dropout(torch.ones(shape), P)) != 0
     after = torch.get_rng_state()
     query = torch.zeros(*shape[:-1], 4, dtype=dtype)
-    for tile_bytes in (1, 1000, 1 << 22):
-        monkeypatch.setattr(attention_tiles, "BYTES_A_THREAD", tile_bytes)
+    for cut in (1, 1000, 1 << 22, (2, 3), (4, 512)):
+        cut_attention(cut)
         assert torch.equal(expected, under(name, kept, query, shape[-1]))
         assert torch.equal(after, torch.get_rng_state())
 
@@ -153,17 +152,19 @@ def test_saved_tensors_check_can_fail() -> None:
     assert max(tensor.numel() for tensor in saved) >= 2 * 300 * 300
 
 
-def test_memory_at_work() -> None:
-    """No tensor that is made in forward or backward is larger than a tile."""
-    length = 2048
-    largest = 0
-    x = [torch.randn(1, 2, length, 16, requires_grad=True) for _ in range(3)]
+@pytest.mark.parametrize("cut", [attention_tiles.BYTES_A_THREAD, (128, 512)])
+def test_memory_at_work(cut_attention, cut) -> None:
+    """No tensor that is made in forward or backward is larger than a tile, or a thread's blocks."""
+    length, threads = 2048, torch.get_num_threads()
+    cut_attention(cut)
+    x = [torch.randn(1, 2, length, 4, requires_grad=True) for _ in range(3)]
     with torch.profiler.profile(
         activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
     ) as profile:
         attend(*x, None, P).sum().backward()
     largest = max(event.cpu_memory_usage for event in profile.events())
-    assert attention_tiles.BYTES_A_THREAD <= largest <= 4 * attention_tiles.BYTES_A_THREAD
+    most = cut if isinstance(cut, int) else cut[0] * cut[1] * 4
+    assert most <= largest <= 2 * threads * most
     assert largest < 4 * length * length * 2
 
 

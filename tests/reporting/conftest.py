@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import pytest
 
-from dropkit.studies.plan import Arm, Point
+from dropkit.studies.plan import Arm
 from dropkit.studies.result import ArmResult, Difference, StudyResult, TrialRecord, Verdict
 from dropkit.studies.statistics import joint_confidence, mean_with_interval
+from dropkit.studies.trial import Point
 
 ARMS = (
     Arm("no dropout"),

@@ -156,3 +156,32 @@ def test_gradient_check_can_fail() -> None:
             others = gradients(entry, model)
     with pytest.raises(AssertionError):
         torch.testing.assert_close(found, others, rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize(
+    "name",
+    [
+        "bert, eager",
+        "bert, sdpa",
+        "gpt-2, sdpa",
+        "llama, sdpa",
+        "nn.LSTM",
+        "t5, eager",
+        "vit, sdpa",
+    ],
+)
+def test_compiled_models_draw_the_same_masks(name: str) -> None:
+    """An accelerated model that is compiled gives what it gives in eager mode under one name."""
+    entry = MODELS[name]
+    for package in entry.needs:
+        pytest.importorskip(package)
+    model = entry.build()
+    torch._dynamo.reset()
+    outputs = []
+    with dropkit.accelerate(model), torch.no_grad():
+        for _ in range(2):
+            with dropkit.masks_at(seed=0):
+                outputs.append(tensors(entry.run(model)))
+            model.compile(backend="aot_eager")
+    torch.testing.assert_close(outputs[0], outputs[1], rtol=1e-5, atol=1e-6)

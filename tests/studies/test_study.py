@@ -9,9 +9,9 @@ import torch
 
 import dropkit
 from dropkit.errors import OptionError, RateError
-from dropkit.studies.plan import Arm, Trial
-from dropkit.studies.runner import run_trials
+from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
+from dropkit.studies.trial import Trial
 from support_fits import PidFit, failing_fit, seeds_fit
 
 ARMS = (Arm("none"), Arm("half", rates=0.5))
@@ -83,9 +83,7 @@ def test_ctrl_c_ends_early_with_what_is_finished() -> None:
 
 def test_no_worker_outlives_the_study(tmp_path: Path) -> None:
     """When the run is over, so are its processes."""
-    pids: list[int] = []
-    fit = PidFit(tmp_path)
-    run_trials(fit, [Trial(ARMS[0], k) for k in range(3)], lambda _: None, workers=2)
+    Study(PidFit(tmp_path), ARMS, replicates=2, workers=2).run()
     pids = [int(path.name) for path in tmp_path.iterdir()]
     assert 1 <= len(pids) <= 2
     for pid in pids:

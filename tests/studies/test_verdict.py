@@ -53,7 +53,9 @@ def test_helps_at_the_best_rate() -> None:
 def test_harms_only_where_every_rate_does() -> None:
     """Dropout harms where all joint intervals lie above 0."""
     assert judge(losses(low=0.2, high=0.5)).verdict.decision == "harms"
-    assert judge(losses(low=0.0, high=0.5)).verdict.decision == "not enough evidence"
+    verdict = judge(losses(low=0.0, high=0.5)).verdict
+    assert verdict.decision == "not enough evidence"
+    assert "high does harm: above none, all arms allowed for." in verdict.rests_on
 
 
 def test_no_practical_difference_needs_every_interval_inside_the_margin() -> None:

@@ -2,13 +2,14 @@
 
 import os
 import signal
+import threading
 from pathlib import Path
 
 import torch
 from torch import nn
 
 import dropkit
-from dropkit.studies.plan import Trial
+from dropkit.studies.trial import Trial
 
 
 def seeds_fit(trial: Trial) -> dict[str, float]:
@@ -44,3 +45,63 @@ class PidFit:
         del trial
         (self.folder / str(os.getpid())).touch()
         return {}
+
+
+def told_fit(trial: Trial) -> dict[str, float]:
+    """Trains a little, and says each thing that it does before it does it."""
+    print("begin", trial.arm.name, trial.replicate, flush=True)  # noqa: T201 - the test listens
+    generator = torch.Generator().manual_seed(trial.seed("split"))
+    x = torch.randn(64, 8, generator=generator)
+    y = x[:, :1] + torch.randn(64, 1, generator=generator)
+    torch.manual_seed(trial.seed("weights"))
+    net = nn.Sequential(nn.Linear(8, 16), nn.ReLU(), dropkit.nn.Dropout(), nn.Linear(16, 1))
+    trial.apply(net)
+    optimizer = torch.optim.SGD(net.parameters(), lr=0.05)
+    for step in range(4):
+        with trial.masks(step):
+            loss = nn.functional.mse_loss(net(x[:32]), y[:32])
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        trial.report(step, train_loss=loss.item())
+        print("step", flush=True)  # noqa: T201 - likewise
+    with torch.no_grad():
+        return {"loss": nn.functional.mse_loss(net.eval()(x[32:]), y[32:]).item()}
+
+
+def late_fit(trial: Trial) -> dict[str, float]:
+    """Hangs in one trial, and in another stops when it is asked to."""
+    if trial.arm.name == "half" and trial.replicate == 0:
+        threading.Event().wait()
+    if trial.arm.name == "half" and trial.replicate == 1:
+        while not trial.should_stop:
+            pass
+    return {"loss": 1.0}
+
+
+def diverging_fit(trial: Trial) -> dict[str, float]:
+    """Its loss is nan from the second report on; it stops when it is asked to."""
+    for step in range(5):
+        if trial.should_stop:
+            break
+        trial.report(step, train_loss=float("nan") if step and trial.replicate == 0 else 1.0)
+    return {"loss": float(len(trial.points))}
+
+
+class WaitingFit:
+    """Waits until it is told to stop, leaves a file, and then hangs; one arm is done at once."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, trial: Trial) -> dict[str, float]:
+        """Wait, in one of the arms."""
+        if trial.arm.name == "half":
+            (self.folder / "begun").touch()
+            while not trial.should_stop:
+                pass
+            (self.folder / "stopped").touch()
+            threading.Event().wait()
+        while not (self.folder / "begun").exists():
+            pass
+        return {"loss": 1.0}

@@ -7,6 +7,7 @@ import typer
 import dropkit
 from dropkit.cli.demo import demo
 from dropkit.cli.doctor import doctor
+from dropkit.cli.study import study
 
 app = typer.Typer(
     name="dropkit",
@@ -18,6 +19,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(demo)
+app.command()(study)
 app.command()(doctor)
 
 

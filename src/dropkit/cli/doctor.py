@@ -18,6 +18,8 @@ _EXTRAS = {
     "cli": ("typer", "rich"),
     "study": ("jinja2", "scipy", "torchmetrics"),
     "demo": ("chatterbot-corpus", "pyyaml"),
+    "ray": ("ray",),
+    "parquet": ("pyarrow",),
 }
 
 # Counter, key and output of Philox4x32-7, from Random123's list of known answers.

@@ -1,5 +1,7 @@
 """Attention with dropout on its probabilities, tile by tile; autograd knows nothing of it.
 
+On the CPU the C core does it whole where it can: see `attention_whole`. The rest is done here.
+
 A tile is some queries of one head, or whole heads where they are small, with all their keys: its
 scores are computed, normalized, dropped and multiplied with the values in one buffer that every
 tile uses again. So memory grows with the length and not with its square. Forward keeps one number
@@ -17,6 +19,7 @@ from contextlib import AbstractContextManager
 import torch
 from torch import Tensor
 
+from dropkit.core import attention_whole
 from dropkit.core.attention_steps import forward_step
 from dropkit.core.attention_tiles import query_part, wide
 from dropkit.core.attention_work import Inputs, Options, Work
@@ -51,6 +54,9 @@ def forward(inputs: Inputs, options: Options) -> tuple[Tensor, Tensor]:
     out, logsumexp = outputs(inputs.query, inputs.value)
     if out.numel() == 0 or inputs.key.shape[2] == 0:
         return out.zero_(), logsumexp.fill_(torch.inf)
+    if attention_whole.serves(inputs):
+        attention_whole.forward(inputs, options, (out, logsumexp))
+        return out, logsumexp
     work = Work(inputs, options)
     to, lse = work.tiling.merged(out), work.tiling.merged(logsumexp)
     (buffer,) = work.tiling.buffers(1)
@@ -85,6 +91,12 @@ def backward(
         wants_mask: Whether the gradient of a floating `attn_mask` is wanted.
     """
     query, key, value, attn_mask, _ = inputs
+    if (
+        not wants_mask
+        and attention_whole.serves(inputs)
+        and attention_whole.keeps_threads_at_work(inputs)
+    ):
+        return *attention_whole.backward(inputs, options, results, grad), None
     totals = [x.new_zeros(x.shape, dtype=wide(x.dtype)) for x in (query, key, value)]
     of_mask = None
     if wants_mask and attn_mask is not None:

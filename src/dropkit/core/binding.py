@@ -1,9 +1,20 @@
 """The C core through ctypes: found, checked and called here, and nowhere else."""
 
 import ctypes
+import enum
 import os
 import sys
-from ctypes import c_char_p, c_double, c_int, c_size_t, c_uint32, c_uint64, c_void_p
+from ctypes import (
+    c_char_p,
+    c_double,
+    c_float,
+    c_int,
+    c_int64,
+    c_size_t,
+    c_uint32,
+    c_uint64,
+    c_void_p,
+)
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +26,7 @@ import dropkit.core
 from dropkit.core.place import Place, TileMask
 from dropkit.errors import CoreError
 
-ABI = 3
+ABI = 4
 ISA_VARIABLE = "DROPKIT_ISA"
 #: The name under which DROPKIT_ISA asks for the slow twin.
 REFERENCE = "reference"
@@ -35,7 +46,46 @@ _TILE = [
     *(c_uint64, c_uint64, c_uint32, c_int),  # key, stream, threshold, threads
 ]
 
-#: name: (result, arguments); the only copy of the C header in Python.
+
+class Matrices(ctypes.Structure):
+    """``struct dk_matrices``: a ``(B, H, L, E)`` float32 tensor with contiguous rows."""
+
+    _fields_ = (
+        ("at", c_void_p),
+        ("example", c_int64),
+        ("head", c_int64),
+        ("row", c_int64),
+    )
+
+
+class MaskKind(enum.IntEnum):
+    """``enum dk_mask_kind``."""
+
+    NONE = 0
+    SHOWN = 1
+    ADDED = 2
+
+
+class Attention(ctypes.Structure):
+    """``struct dk_attention``."""
+
+    _fields_ = (
+        *((name, Matrices) for name in ("query", "key", "value", "out")),
+        *((name, Matrices) for name in ("grad", "of_query", "of_key", "of_value")),
+        ("mask", c_void_p),
+        ("mask_steps", c_int64 * 4),
+        *((name, c_void_p) for name in ("logsumexp", "heads", "room", "sgemm")),
+        *((name, c_size_t) for name in ("batches", "n_heads", "n_key_heads", "n_queries")),
+        *((name, c_size_t) for name in ("n_keys", "width", "value_width")),
+        *((name, c_size_t) for name in ("queries_a_block", "keys_a_block")),
+        *((name, c_uint64) for name in ("mask_key", "mask_stream")),
+        ("threshold", c_uint32),
+        *((name, c_int) for name in ("mask_kind", "is_causal", "threads")),
+        ("scale", c_float),
+    )
+
+
+#: name: (result, arguments); with the structures above, the only copy of the C header in Python.
 _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "dk_abi": (c_int, []),
     "dk_philox": (None, [c_void_p, c_void_p, c_void_p]),
@@ -47,6 +97,8 @@ _SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "dk_dropout_add": (c_int, [c_int, c_void_p, c_void_p, c_void_p, *_PLACE_AND_DRAW]),
     "dk_attention_forward": (c_int, [c_void_p, c_void_p, c_size_t, *_TILE]),
     "dk_attention_backward": (c_int, [*(c_void_p, c_void_p, c_void_p, c_size_t, c_void_p), *_TILE]),
+    "dk_attend_forward": (c_int, [ctypes.POINTER(Attention)]),
+    "dk_attend_backward": (c_int, [ctypes.POINTER(Attention)]),
     "dk_team_set": (None, [c_void_p]),
     "dk_dropout_flat": (c_int, [c_void_p, c_void_p, c_size_t, c_uint64, c_uint64, c_uint64]),
 }
@@ -78,14 +130,14 @@ def _tile(scores: Tensor, mask: TileMask) -> tuple[int, ...]:
     return heads.data_ptr(), *sizes, int(is_causal), key, stream, threshold, threads
 
 
-def _torchs_team() -> int | None:
-    name = {"darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
-    path = Path(torch.__file__).parent / "lib" / name
+def _of_torch(name: str) -> int | None:
+    """Address of a function of torch's library, or of one that it needs."""
+    library = {"darwin": "libtorch_cpu.dylib"}.get(sys.platform, "libtorch_cpu.so")
+    path = Path(torch.__file__).parent / "lib" / library
     try:
-        team = ctypes.CDLL(str(path)).GOMP_parallel  # of the runtime that this library needs
+        return ctypes.cast(ctypes.CDLL(str(path))[name], c_void_p).value
     except (OSError, AttributeError):
         return None
-    return ctypes.cast(team, c_void_p).value
 
 
 def _check(status: int) -> None:
@@ -113,8 +165,10 @@ class Core:
         if found != ABI:
             raise CoreError(f"it has ABI {found}, this package needs {ABI}")
         #: Address of the function that starts torch's own OpenMP threads; None: there is none.
-        self.torchs_team = _torchs_team()
+        self.torchs_team = _of_torch("GOMP_parallel")
         self.use_team(self.torchs_team)
+        #: Address of BLAS' product of float32 matrices, as torch itself calls it; None: likewise.
+        self.torchs_sgemm = _of_torch("sgemm_")
 
     def isas(self) -> dict[str, bool]:
         """The instruction sets this build knows, widest first, and whether each can run here."""
@@ -210,6 +264,14 @@ class Core:
         )
         of_tile = mean.data_ptr(), *_tile(scores, mask)
         _check(self._library.dk_attention_backward(*tiles, *sums, *of_tile))
+
+    def attend_forward(self, attention: Attention) -> None:
+        """See `dropkit.core.attention_whole`."""
+        _check(self._library.dk_attend_forward(attention))
+
+    def attend_backward(self, attention: Attention) -> None:
+        """See `dropkit.core.attention_whole`."""
+        _check(self._library.dk_attend_backward(attention))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from dropkit.core import reference
-from dropkit.core.binding import CODES, LOADED
+from dropkit.core.binding import CODES, LOADED, Core
 from dropkit.core.place import Place
 from dropkit.core.rate import scale_from_threshold
 from dropkit.errors import CoreError, CoreWarning, DtypeError
@@ -48,18 +48,12 @@ def dropout(
     Raises:
         DtypeError: `x` is of another type.
     """
-    code = CODES.get(x.dtype)
-    if code is None or place is not None or not x.is_cpu or not x.is_contiguous() or x.is_neg():
-        return _dropout_of_any(x, key, stream, threshold, is_scaled, place)
-    core = LOADED.core
-    if core is None:
+    core = LOADED.core if place is None and x.dtype in CODES else None
+    if core is None or not x.is_cpu or not x.is_contiguous() or x.is_neg():
         return _dropout_of_any(x, key, stream, threshold, is_scaled, place)
     # Nearly all calls come here, many with some hundred elements: one short call, see dropkit.h.
     out = torch.empty_like(x)
-    how = threshold | code << 20 | (not is_scaled) << 24 | torch.get_num_threads() << 32
-    status = core.dropout_flat(x.data_ptr(), out.data_ptr(), x.numel(), key, stream, how)
-    if status:
-        raise CoreError(f"the C core refused a call with status {status}: a fault in dropkit.")
+    _write_flat(core, x, out, key, stream, threshold, is_scaled)
     return out
 
 
@@ -73,11 +67,22 @@ def dropout_(
 ) -> None:
     """`dropout` in place, for a contiguous tensor."""
     core = LOADED.core
-    if core is not None and x.is_cpu and not x.is_neg():
-        scale = scale_from_threshold(threshold) if is_scaled else 1.0
-        core.dropout(x, x, key, stream, threshold, scale, place or Place.whole(x.numel()))
-    else:
+    if core is None or not x.is_cpu or x.is_neg():
         x.copy_(dropout(x, key, stream, threshold, is_scaled, place))
+    elif place is None:
+        _write_flat(core, x, x, key, stream, threshold, is_scaled)
+    else:
+        scale = scale_from_threshold(threshold) if is_scaled else 1.0
+        core.dropout(x, x, key, stream, threshold, scale, place)
+
+
+def _write_flat(
+    core: Core, x: Tensor, out: Tensor, key: int, stream: int, threshold: int, is_scaled: bool
+) -> None:
+    how = threshold | CODES[x.dtype] << 20 | (not is_scaled) << 24 | torch.get_num_threads() << 32
+    status = core.dropout_flat(x.data_ptr(), out.data_ptr(), x.numel(), key, stream, how)
+    if status:
+        raise CoreError(f"the C core refused a call with status {status}: a fault in dropkit.")
 
 
 def dropout_add(

@@ -12,7 +12,6 @@ import functools
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextvars import ContextVar
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
@@ -23,15 +22,12 @@ from torch import nn
 from dropkit.core import recompute
 from dropkit.core.address import Address, as_u64
 from dropkit.core.counted import Counted
-from dropkit.core.scope import Rows, Scope
+from dropkit.core.scope import Rows, Scope, current_scope
+from dropkit.core.scope import scope_variable as _scope
+from dropkit.core.traced_names import learn_if_first
 
 P = ParamSpec("P")
 R = TypeVar("R")
-
-_scope: ContextVar[Scope | None] = ContextVar("dropkit_scope", default=None)
-
-#: The open `masks_at` block of this thread, or None.
-current_scope = _scope.get
 
 
 class masks_at:  # noqa: N801 - reads as a verb, like torch.no_grad
@@ -146,7 +142,8 @@ def rows_are_open() -> bool:
 
 
 def _name_modules(module: nn.Module, _: Any) -> None:
-    if torch.compiler.is_compiling():  # the compiled module itself was called, and named all
+    if torch.compiler.is_compiling():
+        learn_if_first(module)
         return
     scope = current_scope()
     if scope is not None:

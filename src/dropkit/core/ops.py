@@ -16,16 +16,17 @@ from torch import Tensor, nn
 
 from dropkit.core import kernels
 from dropkit.core.compiled import drawn_once
-from dropkit.core.naming import ambient_words, current_scope
+from dropkit.core.naming import ambient_words
 from dropkit.core.place import Place
 from dropkit.core.rate import FROM_SITE, STEPS
+from dropkit.core.scope import current_scope
 from dropkit.errors import CoreError
 
 _library = torch.library.Library("dropkit", "DEF")
 # `threshold` may be `FROM_SITE`: then it is asked for when the operator runs. `number` is from
 # `compiled.draw_number`, and negative outside of compiled graphs.
 _library.define(
-    "draw(SymInt threshold, Tensor? site, int number=-1) -> Tensor",
+    "draw(SymInt threshold, Tensor? site, int number=-1, str? name=None) -> Tensor",
     tags=(torch.Tag.pt2_compliant_tag, torch.Tag.nondeterministic_seeded),
 )
 _library.define(
@@ -68,11 +69,11 @@ def _signed(number: int) -> int:
     return number - (1 << 64) if number >= 1 << 63 else number
 
 
-def _draw(threshold: int, site: Tensor | None, number: int = -1) -> Tensor:
-    return drawn_once(number, lambda: _new_mask(threshold, site))
+def _draw(threshold: int, site: Tensor | None, number: int = -1, name: str | None = None) -> Tensor:
+    return drawn_once(number, lambda: _new_mask(threshold, site, name))
 
 
-def _new_mask(threshold: int, site: Tensor | None) -> Tensor:
+def _new_mask(threshold: int, site: Tensor | None, name: str | None) -> Tensor:
     if threshold == FROM_SITE and site is not None:
         threshold = _threshold_of(site)
         if threshold in (0, STEPS):  # no bit is read, so none is drawn: as in eager mode
@@ -80,7 +81,8 @@ def _new_mask(threshold: int, site: Tensor | None) -> Tensor:
     scope = current_scope()
     if scope is None:
         return mask_tensor(*ambient_words(), threshold)
-    address = scope.next_address(None if site is None else _sites.get(int(site.item())))
+    module = None if site is None else _sites.get(int(site.item()))
+    address = scope.next_address(module, name)
     return mask_tensor(address.key, address.stream, threshold)
 
 

@@ -20,9 +20,11 @@ from torch.autograd import forward_ad
 from dropkit.core import kernels, ops, shards
 from dropkit.core.address import Address
 from dropkit.core.compiled import draw_number
-from dropkit.core.naming import ambient_words, current_scope, rows_are_open
+from dropkit.core.naming import ambient_words, rows_are_open
 from dropkit.core.place import Place
 from dropkit.core.rate import FROM_SITE, STEPS
+from dropkit.core.scope import current_scope
+from dropkit.core.traced_names import name_in_trace
 
 _PLAIN = (Tensor, nn.Parameter)
 _functorch = torch._C._functorch  # noqa: SLF001 - the transforms have no public "am I inside?"
@@ -251,7 +253,7 @@ def compiled_mask(
     if address is not None:
         return ops.mask_tensor(address.key, address.stream, threshold), None
     site_number = None if site is None else _number_of(site)
-    mask = torch.ops.dropkit.draw(threshold, site_number, draw_number())
+    mask = torch.ops.dropkit.draw(threshold, site_number, draw_number(), name_in_trace(site))
     if rows_are_open() and len(shape):
         return mask, torch.ops.dropkit.draw_rows(shape[0], draw_number())
     return mask, None

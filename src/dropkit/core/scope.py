@@ -6,6 +6,7 @@ import math
 import threading
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Self
 
 import numpy as np
@@ -54,18 +55,33 @@ class Scope:
         self._calls: Counter[str] = Counter()
         self._names: dict[nn.Module, str] = {}
         self._sites: dict[str, Address] = {}
+        self.is_named_by_traces = False
 
-    def learn_names(self, outermost: nn.Module) -> None:
-        """Name every module below the first one that is called by its path from there."""
+    def learn_names(self, outermost: nn.Module, *, is_traced: bool = False) -> None:
+        """Name every module below the first one that is called by its path from there.
+
+        Args:
+            outermost: The first module.
+            is_traced: Whether a compiler traces its call, which then does not happen again.
+        """
         if outermost in self._names:
             return
         with self._lock:
             for path, module in outermost.named_modules():
                 self._names.setdefault(module, site_name(path))
+        self.is_named_by_traces = self.is_named_by_traces or is_traced
 
-    def next_address(self, site: nn.Module | None) -> Address:
-        """The address of the next call at `site`."""
-        name = "" if site is None else self._names.get(site, "")
+    def knows(self, module: nn.Module) -> bool:
+        """Whether `module` has a name here."""
+        return module in self._names
+
+    def name_of(self, module: nn.Module) -> str | None:
+        """The name of `module`, if it has one here."""
+        return self._names.get(module)
+
+    def next_address(self, site: nn.Module | None, name: str | None = None) -> Address:
+        """The address of the next call at `site`; `name` is for one that no call has named."""
+        name = (name or "") if site is None else self._names.get(site, name or "")
         with self._lock:
             ordinal = self._calls[name]
             self._calls[name] += 1
@@ -122,3 +138,8 @@ def _row_ids(rows: object) -> Tensor:
             f"`rows` must be a first index, or one whole number an example; got {got}."
         )
     return ids.detach().to("cpu", torch.int64, copy=True)
+
+
+#: The open `masks_at` block of this thread, or None.
+scope_variable: ContextVar[Scope | None] = ContextVar("dropkit_scope", default=None)
+current_scope = scope_variable.get

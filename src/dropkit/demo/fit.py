@@ -9,8 +9,9 @@ from torch import Tensor
 
 from dropkit.demo.questions import Questions
 from dropkit.demo.router import Router, Vocabulary
-from dropkit.errors import MissingExtraError
-from dropkit.studies.plan import Arm, Trial
+from dropkit.studies.metrics import calibration_error
+from dropkit.studies.plan import Arm
+from dropkit.studies.trial import Trial
 
 ARMS = (
     Arm("no dropout"),
@@ -115,27 +116,6 @@ def split(labels: tuple[str, ...], seed: int) -> tuple[Tensor, Tensor]:
         validation.append(members[:n_held_out])
         train.append(members[n_held_out:])
     return torch.cat(train), torch.cat(validation)
-
-
-def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
-    """Expected calibration error over 15 equal bins of confidence, in [0, 1].
-
-    Args:
-        probabilities: ``(n, topics)`` float, rows sum to 1.
-        labels: ``(n,)`` int64.
-
-    Source:
-        Guo et al. 2017, ICML, "On calibration of modern neural networks"; torchmetrics.
-    """
-    try:
-        from torchmetrics.functional.classification import (  # noqa: PLC0415 - in an extra
-            multiclass_calibration_error,
-        )
-    except ImportError as error:
-        message = "the calibration error needs torchmetrics: pip install 'dropkit[study]'."
-        raise MissingExtraError(message) from error
-    n_topics = probabilities.shape[1]
-    return float(multiclass_calibration_error(probabilities, labels, n_topics, n_bins=15))
 
 
 def _measure(model: Router, tokens: Tensor, labels: Tensor) -> tuple[float, Tensor]:

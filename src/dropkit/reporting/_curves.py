@@ -6,8 +6,8 @@ from dataclasses import dataclass
 
 from dropkit.reporting import _wording as wording
 from dropkit.reporting._scales import Scale, Tick, decimals_between, round_values, span_of
-from dropkit.studies.plan import Point
 from dropkit.studies.result import ArmResult, StudyResult
+from dropkit.studies.trial import Point
 
 _TRAINING = "train_loss"
 

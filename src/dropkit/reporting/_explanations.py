@@ -28,8 +28,8 @@ def explain(result: StudyResult, decimals: int) -> tuple[Explanation, ...]:
         ),
         Explanation(
             "Thick bar: one arm",
-            f"The {level} interval of the mean difference for this arm alone, by Student's t over "
-            "the pairs. It fits an arm that was singled out before the study.",
+            f"The {level} interval of the mean difference for this arm alone, {_how(result)}. It "
+            "fits an arm that was singled out before the study.",
         ),
         Explanation(
             "Thin line: all arms at once",
@@ -41,6 +41,15 @@ def explain(result: StudyResult, decimals: int) -> tuple[Explanation, ...]:
         Explanation("Margin", _margin(result, decimals)),
         *_metrics(result),
     )
+
+
+def _how(result: StudyResult) -> str:
+    if result.is_anytime:
+        return (
+            "by a confidence sequence over the pairs: it holds however often one looked and "
+            "whenever the study ended, and is wider for it (Wang and Ramdas 2024)"
+        )
+    return "by Student's t over the pairs, for the one look when all replicates were done"
 
 
 def _count(n: int) -> str:
@@ -69,8 +78,9 @@ def _margin(result: StudyResult, decimals: int) -> str:
     metric = wording.readable(result.metric)
     return (
         f"Differences of the {metric} within ±{wording.fixed(result.margin, decimals)} count as "
-        "too small to matter in practice; they are the shaded band. An interval inside the band "
-        f"shows that two arms are alike in practice. {crossing}"
+        "too small to matter in practice; they are the shaded band. Two arms are alike in "
+        "practice where two one-sided tests, of a difference beyond either end of the band, both "
+        f"say so. {crossing}"
     )
 
 

@@ -8,6 +8,7 @@ from dropkit.reporting._curves import Curves, view_curves
 from dropkit.reporting._explanations import Explanation, explain
 from dropkit.reporting._forest import Forest, view_forest
 from dropkit.reporting._palette import series_of_arms
+from dropkit.reporting._signals import NextStepView, view_next_step
 from dropkit.reporting._table import Table, view_table
 from dropkit.reporting._verdict import Fact, VerdictView, view_verdict
 from dropkit.studies.result import StudyResult
@@ -38,6 +39,7 @@ class StudyPage:
         notices: What limits the numbers and must not be missed, a sentence each.
         verdict: Shown first.
         forest: None where no replicate is complete.
+        next_step: What to change next; None where no rules were asked.
         table: An arm a row.
         curves: None where nothing was measured on the way.
         explanations: How to read the page.
@@ -53,6 +55,7 @@ class StudyPage:
     notices: tuple[str, ...]
     verdict: VerdictView
     forest: Forest | None
+    next_step: NextStepView | None
     table: Table
     curves: Curves | None
     explanations: tuple[Explanation, ...]
@@ -75,6 +78,7 @@ def view_page(result: StudyResult) -> StudyPage:
         notices=_notices(result),
         verdict=view_verdict(result, decimals),
         forest=view_forest(result, series, decimals),
+        next_step=view_next_step(result),
         table=view_table(result, series, decimals),
         curves=view_curves(result, series),
         explanations=explain(result, decimals),
@@ -103,6 +107,11 @@ def _progress(result: StudyResult) -> tuple[Fact, ...]:
 
 
 def _notices(result: StudyResult) -> tuple[str, ...]:
+    if result.is_decided:
+        return (
+            f"This study ended when it was decided, after {result.n_complete} of at most "
+            f"{result.n_replicates} replicates. Its intervals hold at every look on the way.",
+        )
     n_missing = result.n_replicates - result.n_complete
     if not result.was_stopped and n_missing <= 0:
         return ()

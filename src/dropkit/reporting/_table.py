@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from dropkit.reporting import _wording as wording
-from dropkit.sites.rates import Rates
+from dropkit.studies.plan import Arm
 from dropkit.studies.result import ArmResult, StudyResult
 
 _BEFORE_DIFFERENCE = ("validation_loss", "accuracy", "gap", "ece")
@@ -57,10 +57,12 @@ def view_table(result: StudyResult, series: dict[str, str], decimals: int) -> Ta
     """Every arm of `result` with all its metrics and its difference to the baseline."""
     before, after = _metrics(result)
     level = wording.percentage(result.confidence)
+    has_change = any(_change(arm.arm).order for arm in result.arms)
     columns = (
         Column("Arm", is_number=False),
         Column("Drop rate", is_number=True),
         Column("Weight decay", is_number=True),
+        *([Column("Change", is_number=False)] if has_change else []),
         *(Column(wording.capitalized(wording.readable(key)), is_number=True) for key in before),
         Column(f"Difference ({level} interval)", is_number=True),
         *(Column(wording.capitalized(wording.readable(key)), is_number=True) for key in after),
@@ -71,8 +73,9 @@ def view_table(result: StudyResult, series: dict[str, str], decimals: int) -> Ta
             series=series[arm.arm.name],
             is_baseline=arm.arm.name == result.baseline,
             cells=(
-                _rates(arm.arm.rates),
+                _rates(arm.arm),
                 _number(arm.arm.weight_decay, f"{arm.arm.weight_decay:g}"),
+                *([_change(arm.arm)] if has_change else []),
                 *(_metric(arm, key) for key in before),
                 _difference(result, arm.arm.name, decimals),
                 *(_metric(arm, key) for key in after),
@@ -101,12 +104,23 @@ def _metric(arm: ArmResult, key: str) -> Cell:
     return _number(value, wording.fixed(value))
 
 
-def _rates(rates: Rates) -> Cell:
+def _rates(arm: Arm) -> Cell:
     """One rate, or each pattern's; sorted by the highest."""
-    if not isinstance(rates, Mapping):
-        return _number(rates, f"{rates:g}")
-    text = "\n".join(f"{pattern}: {rate:g}" for pattern, rate in rates.items())
-    return _number(max(rates.values(), default=0.0), text or "0")
+    text = "0"
+    if not isinstance(arm.rates, Mapping):
+        text = wording.plain(arm.rates)
+    elif arm.rates:
+        text = "\n".join(f"{key}: {wording.plain(rate)}" for key, rate in arm.rates.items())
+    return _number(arm.highest_rate, text)
+
+
+def _change(arm: Arm) -> Cell:
+    """What else the arm changes, a line each."""
+    lines = [f"{key}: {wording.plain(value)}" for key, value in arm.model_change.items()]
+    if arm.data_fraction < 1.0:
+        lines.append(f"data: {wording.percentage(arm.data_fraction)}")
+    text = "\n".join(lines)
+    return Cell(text or wording.DASH, text)
 
 
 def _difference(result: StudyResult, name: str, decimals: int) -> Cell:

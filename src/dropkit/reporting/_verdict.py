@@ -56,6 +56,8 @@ def view_verdict(result: StudyResult, decimals: int) -> VerdictView:
         facts.append(
             Fact(f"{level} interval, all arms at once", wording.interval(verdict.effect, decimals))
         )
+    if len(verdict.best_set) > 1:
+        facts.append(Fact("May be the best rate", ", ".join(verdict.best_set)))
     if result.margin > 0.0:
         margin = wording.fixed(result.margin, decimals)
         facts.append(Fact("Of no practical interest", f"within ±{margin}"))

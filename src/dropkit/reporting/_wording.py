@@ -33,6 +33,12 @@ def capitalized(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
+def plain(value: object) -> str:
+    """A choice of an arm: a number without needless digits, anything else as it is written."""
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return f"{value:g}" if is_number else str(value)
+
+
 def percentage(share: float) -> str:
     """A share in [0, 1] such as 0.95 as ``"95%"``."""
     return f"{share * 100:g}%"

@@ -1,7 +1,6 @@
 """A study in the terminal."""
 
 import math
-from collections.abc import Sequence
 
 from rich.console import Group, RenderableType
 from rich.markup import escape
@@ -69,11 +68,21 @@ def _difference(
     return f"{estimate.value:+.3f}", interval
 
 
+def _fired(result: StudyResult) -> list[str]:
+    return [
+        f"{signal.name}: {signal.message}"
+        for signal in result.verdict.signals
+        if signal.state == "fired"
+    ]
+
+
 def _verdict(result: StudyResult) -> Panel:
     verdict = result.verdict
     style = _STYLE[verdict.decision]
-    lines: Sequence[str] = [f"- {line}" for line in verdict.rests_on]
+    lines = list(verdict.rests_on)
+    if verdict.next_step is not None:
+        lines += [*_fired(result), f"Next: {verdict.next_step.sentence}"]
     body = Text(verdict.sentence, style="bold")
     if lines:
-        body.append("\n\n" + "\n".join(lines), style="not bold")
+        body.append("\n\n" + "\n".join(f"- {line}" for line in lines), style="not bold")
     return Panel(body, title=f"[bold]{verdict.decision}", title_align="left", border_style=style)

@@ -1,16 +1,22 @@
-"""What a study runs: arms, and the trials that chance makes of them."""
+"""What a study runs: arms, as plain data."""
 
-from collections.abc import Callable, Mapping
+import itertools
+import json
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Self
 
-from torch import nn
-
-from dropkit.core.address import Address
-from dropkit.core.naming import masks_at
 from dropkit.core.rate import threshold_from_rate
 from dropkit.errors import OptionError
-from dropkit.sites.change import Change
-from dropkit.sites.rates import Rates, set_rates
+from dropkit.nn.schedules import Schedule
+from dropkit.sites.rates import Rates, Scheduled
+
+#: What `dropkit.set_rates` takes.
+ArmRates = Rates | str | Scheduled
+
+#: What JSON can write: None, bool, int, float, str, and lists and dicts of these.
+Json = Any
 
 
 @dataclass(frozen=True)
@@ -19,73 +25,115 @@ class Arm:
 
     Attributes:
         name: Unique within a study.
-        rates: What `dropkit.set_rates` takes: a drop rate in [0, 1], or ``{pattern: rate}``.
+        rates: What `dropkit.set_rates` takes: a drop rate in [0, 1], ``{pattern: rate}``, the
+            name of a preset, or a `dropkit.Schedule` in the place of any rate. Numbers are
+            checked here, the rest where it is applied.
         weight_decay: Strength of the weight decay, >= 0, in the optimizer's own unit.
+        model_change: Handed to the fit as it is, for what is not a rate: where a layer stands,
+            how wide it is. Whatever JSON can write.
+        data_fraction: Share of its training data that the fit is to use, in (0, 1]. An arm below
+            1 shows whether more data would help; see the signal ``more-data``.
     """
 
     name: str
-    rates: Rates = 0.0
+    rates: ArmRates = 0.0
     weight_decay: float = 0.0
+    model_change: Mapping[str, Json] = field(default_factory=dict)
+    data_fraction: float = 1.0
 
     def __post_init__(self) -> None:
-        for rate in self.rates.values() if isinstance(self.rates, Mapping) else [self.rates]:
-            threshold_from_rate(rate, name="rates", site=self.name)
+        for rate in _listed(self.rates):
+            if isinstance(rate, int | float):
+                threshold_from_rate(rate, name="rates", site=self.name)
         if not self.weight_decay >= 0.0:
             raise OptionError(
                 f"`weight_decay` must be >= 0; got {self.weight_decay!r} in arm {self.name!r}."
             )
+        if not 0.0 < self.data_fraction <= 1.0:
+            raise OptionError(
+                f"`data_fraction` must be in (0, 1]; got {self.data_fraction!r} "
+                f"in arm {self.name!r}."
+            )
+        try:
+            json.dumps(dict(self.model_change), allow_nan=False)
+        except (TypeError, ValueError) as error:
+            raise OptionError(
+                f"`model_change` must be what JSON can write; got {self.model_change!r} "
+                f"in arm {self.name!r}."
+            ) from error
+
+    @classmethod
+    def grid(
+        cls,
+        *,
+        rates: Sequence[ArmRates] = (0.0,),
+        weight_decay: Sequence[float] = (0.0,),
+        model_change: Sequence[Mapping[str, Json]] = ({},),
+    ) -> tuple[Self, ...]:
+        """Every combination, named by what varies; the first of each makes the baseline.
+
+        >>> [arm.name for arm in Arm.grid(rates=[0.0, 0.5], weight_decay=[0.0, 0.1])]
+        ['rates 0, weight decay 0', 'rates 0, weight decay 0.1', 'rates 0.5, weight decay 0',
+         'rates 0.5, weight decay 0.1']
+        """
+        lists: dict[str, Sequence[Any]] = {
+            "rates": rates,
+            "weight decay": weight_decay,
+            "change": model_change,
+        }
+        empty = [name for name, values in lists.items() if not values]
+        if empty:
+            raise OptionError(f"`{empty[0]}` of a grid must hold at least one value; got none.")
+        arms = []
+        for values in itertools.product(*lists.values()):
+            said = [
+                f"{name} {_said(value)}"
+                for name, value in zip(lists, values, strict=True)
+                if len(lists[name]) > 1
+            ]
+            arms.append(cls(", ".join(said) or "only", *values))
+        return tuple(arms)
 
     @property
     def has_dropout(self) -> bool:
-        """Whether any rate is above 0."""
-        rates = self.rates.values() if isinstance(self.rates, Mapping) else [self.rates]
-        return any(rate > 0.0 for rate in rates)
+        """Whether any rate is above 0, or is none that can be read as a number."""
+        return self.highest_rate != 0.0
+
+    @property
+    def highest_rate(self) -> float:
+        """The highest drop rate; nan where one is not a plain number."""
+        rates = _listed(self.rates)
+        if not all(isinstance(rate, int | float) for rate in rates):
+            return math.nan
+        return max((float(rate) for rate in rates), default=0.0)
+
+    def differs_only_in(self, other: "Arm", attribute: str) -> bool:
+        """Whether this arm and `other` agree in all but their names and `attribute`."""
+        same = {"rates", "weight_decay", "model_change", "data_fraction"} - {attribute}
+        return all(getattr(self, name) == getattr(other, name) for name in same)
+
+    def to_dict(self) -> dict[str, Json]:
+        """The attributes by name, as JSON can write them."""
+        return {
+            "name": self.name,
+            "rates": _written(self.rates),
+            "weight_decay": self.weight_decay,
+            "model_change": dict(self.model_change),
+            "data_fraction": self.data_fraction,
+        }
 
 
-@dataclass(frozen=True)
-class Point:
-    """Metrics of one trial after `step` steps."""
-
-    step: int
-    metrics: Mapping[str, float]
+def _listed(rates: ArmRates) -> list[Any]:
+    return list(rates.values()) if isinstance(rates, Mapping) else [rates]
 
 
-@dataclass(frozen=True)
-class Trial:
-    """One run of one arm. All arms of a replicate share everything that chance decides.
-
-    Attributes:
-        arm: What is tried.
-        replicate: 0, 1, ...; each draws its data split, weights, data order and masks anew.
-        study_seed: Root of all of it.
-    """
-
-    arm: Arm
-    replicate: int
-    study_seed: int = 0
-    points: list[Point] = field(default_factory=list, compare=False)
-
-    def seed(self, purpose: str) -> int:
-        """A seed in [0, 2**63) for one source of chance; the same in every arm of the replicate.
-
-        Args:
-            purpose: For example ``"split"``, ``"weights"`` or ``"order"``.
-        """
-        root = Address.from_seed(self.study_seed).fold("trial").fold(self.replicate)
-        return root.fold(purpose).key >> 1
-
-    def apply(self, model: nn.Module) -> Change:
-        """Give `model` this arm's drop rates."""
-        return set_rates(model, self.arm.rates)
-
-    def masks(self, step: int) -> masks_at:
-        """A block in which masks are named: nested across the arms' rates, the same in a replay."""
-        return masks_at(self.seed("masks"), step=step)
-
-    def report(self, step: int, **metrics: float) -> None:
-        """Keep metrics of this moment for the learning curves."""
-        self.points.append(Point(step, dict(metrics)))
+def _written(rates: Any) -> Json:
+    if isinstance(rates, Mapping):
+        return {pattern: _written(rate) for pattern, rate in rates.items()}
+    return rates.to_dict() if isinstance(rates, Schedule) else rates
 
 
-#: Trains and measures one trial; returns the metrics that the study compares.
-Fit = Callable[[Trial], Mapping[str, float]]
+def _said(value: Any) -> str:
+    if isinstance(value, Mapping):
+        return " ".join(f"{key}={_said(item)}" for key, item in value.items()) or "none"
+    return f"{value:g}" if isinstance(value, int | float) else str(value)

@@ -5,9 +5,16 @@ from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
 from dropkit.core.estimate import Estimate
-from dropkit.studies.plan import Arm, Point
+from dropkit.studies.plan import Arm
+from dropkit.studies.trial import Point
 
 Decision = Literal["helps", "harms", "no practical difference", "not enough evidence"]
+
+#: What a next step is about.
+Kind = Literal["workflow", "data", "model", "retrieval"]
+
+#: Whether a signal's facts are there, absent, or were not measured in this study.
+State = Literal["fired", "silent", "not measured"]
 
 
 @dataclass(frozen=True)
@@ -70,6 +77,45 @@ class Difference:
 
 
 @dataclass(frozen=True)
+class Signal:
+    """What one rule found that could call for a change other than of the rate.
+
+    Attributes:
+        name: The rule's.
+        kind: What the change would be to.
+        state: Whether it fired.
+        message: What was found, or what would have to be measured, in a sentence.
+        step: What to do where it fired.
+        evidence: The numbers that it looked at, and its thresholds.
+        source: Where the rule is from.
+    """
+
+    name: str
+    kind: Kind
+    state: State
+    message: str
+    step: str
+    evidence: Mapping[str, float]
+    source: str
+
+
+@dataclass(frozen=True)
+class NextStep:
+    """What to change next.
+
+    Attributes:
+        kind: What it is about: "rate" where no signal fired and the decision is clear, or "not
+            enough evidence".
+        sentence: What to do.
+        because: The signals that say so, by name; empty where none fired.
+    """
+
+    kind: Kind | Literal["rate", "not enough evidence"]
+    sentence: str
+    because: Sequence[str] = ()
+
+
+@dataclass(frozen=True)
 class Verdict:
     """What the study says of dropout.
 
@@ -79,6 +125,10 @@ class Verdict:
         effect: Its difference to the baseline, with the joint interval.
         sentence: The decision in words, with rate and numbers.
         rests_on: What the decision rests on and what it does not speak for, a sentence each.
+        best_set: The baseline and dropout arms that may be the best: a set that holds the best of
+            them with the study's confidence.
+        next_step: What to change next, or that there is not enough evidence to say.
+        signals: What each rule found, those that did not fire included.
     """
 
     decision: Decision
@@ -86,6 +136,9 @@ class Verdict:
     effect: Estimate | None
     sentence: str
     rests_on: Sequence[str]
+    best_set: Sequence[str] = ()
+    next_step: NextStep | None = None
+    signals: Sequence[Signal] = ()
 
 
 @dataclass(frozen=True)
@@ -107,6 +160,9 @@ class StudyResult:
         verdict: What it says of dropout.
         trials: Every record, also of failed trials and incomplete replicates.
         about: What it ran on: data, seed, machine, versions, seconds.
+        is_anytime: Whether the intervals hold however often one looked; else they are Student's,
+            for the one look when all replicates were done.
+        is_decided: Whether it ended early because it was decided, as it was to.
     """
 
     title: str
@@ -123,6 +179,8 @@ class StudyResult:
     verdict: Verdict
     trials: Sequence[TrialRecord]
     about: Mapping[str, str | int | float] = field(default_factory=dict)
+    is_anytime: bool = False
+    is_decided: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Everything, as dicts, lists, texts and numbers."""

@@ -6,23 +6,18 @@ from collections.abc import Sequence
 import numpy as np
 
 from dropkit.core.estimate import Estimate
-from dropkit.errors import MissingExtraError, OptionError
-
-
-def student_quantile(probability: float, degrees: int) -> float:
-    """Quantile of Student's t distribution."""
-    try:
-        from scipy.special import stdtrit  # noqa: PLC0415 - scipy belongs to an extra
-    except ImportError as error:
-        message = "statistics need scipy: pip install 'dropkit[study]'."
-        raise MissingExtraError(message) from error
-    return float(stdtrit(degrees, probability))
+from dropkit.errors import OptionError
+from dropkit.studies.looks import ONCE, Look
 
 
 def mean_with_interval(
-    values: Sequence[float], *, confidence: float = 0.95, resample_ratio: float = 0.0
+    values: Sequence[float],
+    *,
+    confidence: float = 0.95,
+    resample_ratio: float = 0.0,
+    look: Look = ONCE,
 ) -> Estimate:
-    """The mean of paired differences with a Student interval.
+    """The mean of paired differences with an interval.
 
     Replicates that re-split one data set are independent draws of what happens on that data set,
     and the plain interval speaks for it. They share examples, though, so that their spread is
@@ -34,9 +29,11 @@ def mean_with_interval(
         confidence: Share of studies whose interval holds the truth, in (0, 1).
         resample_ratio: ``n_validation / n_train`` to speak for other data sets from re-splits of
             one; 0 for the plain interval.
+        look: Whether this is the one look at a planned number of values (Student's interval), or
+            one of many (a confidence sequence).
 
     Returns:
-        With fewer than two values the interval is the whole line.
+        Where there are too few values to say anything, the interval is the whole line.
 
     Raises:
         OptionError: `confidence` or `resample_ratio` is outside its range, or `values` is empty.
@@ -54,11 +51,32 @@ def mean_with_interval(
     if n == 0:
         raise OptionError("`values` must hold at least one number; got none.")
     mean = float(np.mean(values))
-    if n == 1:
+    reach = look.reach(n, 1.0 - confidence)
+    if math.isinf(reach):
         return Estimate(mean, -math.inf, math.inf)
-    error = float(np.std(values, ddof=1)) * math.sqrt(1.0 / n + resample_ratio)
-    reach = student_quantile(0.5 + confidence / 2.0, n - 1) * error
+    reach *= float(np.std(values, ddof=1)) * math.sqrt(1.0 + n * resample_ratio)
     return Estimate(mean, mean - reach, mean + reach)
+
+
+def bounds(values: Sequence[float], alpha: float, look: Look) -> tuple[float, float]:
+    """A lower and an upper bound of the mean, each of which errs in at most a share `alpha`.
+
+    They do not hold at once with that share: each answers a question of its own, as the two
+    one-sided tests of an equivalence do.
+
+    Args:
+        values: Paired differences, at least one.
+        alpha: In (0, 1).
+        look: The one look, or one of many.
+
+    Source:
+        Schuirmann 1987, J. Pharmacokinetics and Biopharmaceutics 15 (two one-sided tests).
+    """
+    mean, reach = float(np.mean(values)), look.reach_one_sided(len(values), alpha)
+    if math.isinf(reach):
+        return -math.inf, math.inf
+    reach *= float(np.std(values, ddof=1))
+    return mean - reach, mean + reach
 
 
 def joint_confidence(confidence: float, n_intervals: int) -> float:

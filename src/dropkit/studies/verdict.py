@@ -1,105 +1,83 @@
-"""From differences to a decision in words, and what it rests on."""
+"""The decision in words, what it rests on, and what to change next."""
 
 import math
 from collections.abc import Mapping, Sequence
-from statistics import fmean, stdev
 
+from dropkit.core.estimate import Estimate
+from dropkit.studies.decision import Terms, best_set, decision, replicates_to_settle
+from dropkit.studies.looks import ANYTIME, Look
 from dropkit.studies.plan import Arm
-from dropkit.studies.result import Decision, Difference, TrialRecord, Verdict
-from dropkit.studies.statistics import (
-    Estimate,
-    joint_confidence,
-    mean_with_interval,
-    student_quantile,
-)
+from dropkit.studies.result import Difference, TrialRecord, Verdict
+from dropkit.studies.signals.evidence import Checks, Evidence
+from dropkit.studies.signals.table import next_step, signals
+from dropkit.studies.statistics import joint_confidence, mean_with_interval
+from dropkit.studies.words import listed
 
 _MOST_REPLICATES = 100
 
-Records = Mapping[str, Sequence[TrialRecord]]
 
-
-def judged_arms(arms: Sequence[Arm]) -> list[Arm]:
-    """The arms that differ from the baseline in nothing but dropout: the verdict is on these."""
-    base = arms[0]
-    return [arm for arm in arms[1:] if arm.has_dropout and arm.weight_decay == base.weight_decay]
-
-
-def decide(
+def verdict(
     arms: Sequence[Arm],
-    records: Records,
+    records: Mapping[str, Sequence[TrialRecord]],
     differences: Sequence[Difference],
-    *,
-    metric: str,
-    margin: float,
-    confidence: float,
+    terms: Terms,
+    look: Look,
+    checks: Checks,
 ) -> Verdict:
-    """Judge dropout by the joint intervals of the arms that differ in nothing else.
-
-    - *no practical difference*: all of them lie within +-`margin`;
-    - *helps*: one lies below 0;
-    - *harms*: all lie above 0;
-    - *not enough evidence*: none of these.
-
-    The intervals hold jointly, so that arms without any effect are called anything but
-    "not enough evidence" or "no practical difference" in at most ``1 - confidence`` of studies.
+    """Say what `differences` mean; `dropkit.studies.decision.decision` decides.
 
     Args:
         arms: The baseline first.
         records: Each arm's finished replicates, the same ones in the same order.
         differences: Each arm's difference to the baseline; empty where nothing is finished.
-        metric: Name of the compared metric; lower is better.
-        margin: Differences up to this are of no practical interest.
-        confidence: Of the joint intervals.
+        terms: How the study is judged.
+        look: How wide its intervals are.
+        checks: What the user handed in beside the trials.
     """
     judged = [(d, d.jointly) for d in differences if d.jointly is not None]
-    if not judged:
+    decided = decision(differences, terms, look)
+    helping = [pair for pair in judged if pair[1].high < 0]
+    candidates = helping if decided == "helps" else judged
+    best, effect = min(candidates, key=lambda pair: pair[1].value, default=(None, None))
+    name = None if best is None else best.arm
+    evidence = Evidence(arms, records, differences, decided, name, terms, look, checks)
+    found = signals(evidence)
+    step = next_step(evidence, found)
+    if best is None or effect is None:
         why = "no replicate was finished" if not differences else "no arm differs in dropout alone"
         sentence = f"Not enough evidence: {why}."
-        return Verdict("not enough evidence", None, None, sentence, ())
-    decision = _decision([joint for _, joint in judged], margin)
-    helping = [pair for pair in judged if pair[1].high < 0]
-    candidates = helping if decision == "helps" else judged
-    best, effect = min(candidates, key=lambda pair: pair[1].value)
-    words = _Words(metric.replace("_", " "), arms[0].name, best, effect, len(judged), confidence)
+        return Verdict(decided, None, None, sentence, (), next_step=step, signals=found)
+    values = {arm.name: evidence.values(arm.name, terms.metric) for arm in arms}
+    rivals = best_set(arms, values, terms, look)
+    words = _Words(evidence, best, effect, len(judged))
     rests_on = [
         words.replicates(),
         words.scope(),
-        *_settling(decision, best, confidence, len(judged)),
-        *_gap(records, words),
-        *_early_stopping(records, words, confidence),
-        *_weight_decay(arms, records, words, metric, confidence),
+        *words.watched(),
+        *words.harmful(),
+        *words.settling(),
+        *words.best_of(rivals),
+        *words.gap(),
+        *words.early_stopping(),
+        *words.weight_decay(),
     ]
-    return Verdict(decision, best.arm, effect, words.sentence(decision, margin), tuple(rests_on))
-
-
-def _decision(joint: Sequence[Estimate], margin: float) -> Decision:
-    if all(-margin < e.low and e.high < margin for e in joint):
-        return "no practical difference"
-    if any(e.high < 0 for e in joint):
-        return "helps"
-    if all(e.low > 0 for e in joint):
-        return "harms"
-    return "not enough evidence"
+    return Verdict(decided, name, effect, words.sentence(), tuple(rests_on), rivals, step, found)
 
 
 class _Words:
     """The sentences about one best arm."""
 
     def __init__(
-        self,
-        metric: str,
-        baseline: str,
-        best: Difference,
-        effect: Estimate,
-        n_judged: int,
-        confidence: float,
+        self, evidence: Evidence, best: Difference, effect: Estimate, n_judged: int
     ) -> None:
-        self.metric, self.baseline, self.best, self.effect = metric, baseline, best, effect
-        self.n_judged, self.confidence = n_judged, confidence
+        self.evidence, self.best, self.effect, self.n_judged = evidence, best, effect, n_judged
+        self.terms, self.look = evidence.terms, evidence.look
+        self.metric, self.baseline = self.terms.metric.replace("_", " "), evidence.baseline
 
-    def sentence(self, decision: Decision, margin: float) -> str:
+    def sentence(self) -> str:
         arm, base, metric = self.best.arm, self.baseline, self.metric
-        allowing = f"{self.confidence:.0%} interval"
+        level = f"{self.terms.confidence:.0%}"
+        allowing = f"{level} interval"
         if self.n_judged > 1:
             allowing += f" allowing for the {self.n_judged} dropout arms looked at"
         side = "below" if self.effect.value < 0 else "above"
@@ -107,14 +85,14 @@ class _Words:
             f"the {metric} of {arm} lies {abs(self.effect.value):.3f} {side} that of {base} "
             f"({allowing}: {_interval(self.effect)})"
         )
-        if decision == "helps":
+        if self.evidence.decision == "helps":
             return f"Dropout helps: {lies}."
-        if decision == "harms":
+        if self.evidence.decision == "harms":
             return f"Dropout harms: at every rate looked at; at the best, {lies}."
-        if decision == "no practical difference":
+        if self.evidence.decision == "no practical difference":
             return (
-                f"No practical difference: no dropout arm lies as far as {margin:g} from {base}; "
-                f"at the best, {lies}."
+                f"No practical difference: no dropout arm lies as far as {self.terms.margin:g} "
+                f"from {base} (two one-sided tests at {self.terms.alpha:.2g}); at the best, {lies}."
             )
         return f"Not enough evidence: dropout may help or harm; at the best rate, {lies}."
 
@@ -138,69 +116,93 @@ class _Words:
             f"(Nadeau and Bengio 2003), which {holds}."
         )
 
+    def watched(self) -> list[str]:
+        if self.look is not ANYTIME:
+            return []
+        return [
+            "The intervals hold however often one looked and whenever the study ended "
+            "(Wang and Ramdas 2024)."
+        ]
 
-def _settling(decision: Decision, best: Difference, confidence: float, n_judged: int) -> list[str]:
-    """How much more would settle it, were the spread to stay as it is."""
-    n = len(best.pairs)
-    if decision != "not enough evidence" or n < 2:
-        return []
-    each = joint_confidence(confidence, n_judged)
-    mean, spread = abs(fmean(best.pairs)), stdev(best.pairs)
-    for wanted in range(n + 1, _MOST_REPLICATES + 1):
-        if student_quantile(0.5 + each / 2, wanted - 1) * spread / math.sqrt(wanted) < mean:
+    def harmful(self) -> list[str]:
+        """The rates that do harm by themselves, where the verdict is another one."""
+        names = self.evidence.harmful
+        if self.evidence.decision == "harms" or not names:
+            return []
+        does = "do" if len(names) > 1 else "does"
+        return [f"{listed(names)} {does} harm: above {self.baseline}, all arms allowed for."]
+
+    def settling(self) -> list[str]:
+        """How much more would settle it, were the spread to stay as it is."""
+        if self.evidence.decision != "not enough evidence" or len(self.best.pairs) < 2:
+            return []
+        each = joint_confidence(self.terms.confidence, self.n_judged)
+        wanted = replicates_to_settle(self.best.pairs, 1.0 - each, self.look, _MOST_REPLICATES)
+        if wanted is None:
             return [
-                f"Were mean and spread to stay as they are, {wanted} replicates would settle it."
+                f"Were mean and spread to stay, {_MOST_REPLICATES} replicates would not settle it."
             ]
-    return [f"Were mean and spread to stay, {_MOST_REPLICATES} replicates would not settle it."]
+        return [f"Were mean and spread to stay as they are, {wanted} replicates would settle it."]
 
+    def best_of(self, rivals: Sequence[str]) -> list[str]:
+        """Which rates the best one cannot be told apart from."""
+        if len(self.best.pairs) < 2 or not rivals:
+            return []
+        if len(rivals) == 1:
+            return [f"{rivals[0]} is the best of these rates ({self.terms.confidence:.0%})."]
+        return [
+            f"The best of these rates is one of {listed(rivals)} ({self.terms.confidence:.0%}): "
+            "they cannot be told apart."
+        ]
 
-def _gap(records: Records, words: _Words) -> list[str]:
-    base, best = (_means(records, arm, "gap") for arm in (words.baseline, words.best.arm))
-    if not base:
-        return []
-    return [
-        f"Train-validation gap: {fmean(base):.2f} for {words.baseline}, "
-        f"{fmean(best):.2f} for {words.best.arm}."
-    ]
+    def gap(self) -> list[str]:
+        base, best = (self.evidence.mean(arm, "gap") for arm in (self.baseline, self.best.arm))
+        if base is None or best is None:
+            return []
+        return [
+            f"Train-validation gap: {base:.2f} for {self.baseline}, {best:.2f} for {self.best.arm}."
+        ]
 
+    def early_stopping(self) -> list[str]:
+        found = self._against(self.baseline, "best_validation_loss")
+        if found is None:
+            return []
+        where = "" if self.terms.metric == "validation_loss" else " in validation loss"
+        return [
+            f"Had each run been stopped at its best step, {self.best.arm} would differ{where} by "
+            f"{_signed(found.value)} ({_interval(found)}): what early stopping leaves for dropout "
+            "to do."
+        ]
 
-def _early_stopping(records: Records, words: _Words, confidence: float) -> list[str]:
-    name = "best_validation_loss"
-    base, best = (_means(records, arm, name) for arm in (words.baseline, words.best.arm))
-    if not base:
-        return []
-    pairs = [a - b for a, b in zip(best, base, strict=True)]
-    found = mean_with_interval(pairs, confidence=confidence)
-    return [
-        f"Had each run been stopped at its best step, {words.best.arm} would differ by "
-        f"{_signed(found.value)} ({_interval(found)}): what early stopping leaves for dropout to do."
-    ]
+    def weight_decay(self) -> list[str]:
+        base = self.evidence.arms[0]
+        rivals = [
+            arm
+            for arm in self.evidence.arms
+            if arm.weight_decay > base.weight_decay and arm.differs_only_in(base, "weight_decay")
+        ]
+        said = []
+        for rival in rivals:
+            found = self._against(rival.name, self.terms.metric)
+            if found is None:
+                continue
+            better = "cannot be told apart"
+            if found.high < 0:
+                better = f"{self.best.arm} is the better of the two"
+            elif found.low > 0:
+                better = f"{rival.name} is the better of the two"
+            said.append(
+                f"Against {rival.name}: {self.best.arm} differs by {_signed(found.value)} "
+                f"({_interval(found)}); {better}."
+            )
+        return said
 
-
-def _weight_decay(
-    arms: Sequence[Arm], records: Records, words: _Words, metric: str, confidence: float
-) -> list[str]:
-    base = arms[0]
-    rivals = [a for a in arms if not a.has_dropout and a.weight_decay > base.weight_decay]
-    said = []
-    for rival in rivals:
-        ours, theirs = (_means(records, name, metric) for name in (words.best.arm, rival.name))
+    def _against(self, rival: str, metric: str) -> Estimate | None:
+        ours, theirs = (self.evidence.values(name, metric) for name in (self.best.arm, rival))
+        if not ours or not theirs:
+            return None
         pairs = [a - b for a, b in zip(ours, theirs, strict=True)]
-        found = mean_with_interval(pairs, confidence=confidence)
-        better = "cannot be told apart"
-        if found.high < 0:
-            better = f"{words.best.arm} is the better of the two"
-        elif found.low > 0:
-            better = f"{rival.name} is the better of the two"
-        said.append(
-            f"Against {rival.name}: {words.best.arm} differs by {_signed(found.value)} "
-            f"({_interval(found)}); {better}."
-        )
-    return said
-
-
-def _means(records: Records, arm: str, metric: str) -> list[float]:
-    return [record.metrics[metric] for record in records[arm] if metric in record.metrics]
+        return mean_with_interval(pairs, confidence=self.terms.confidence, look=self.look)
 
 
 def _signed(value: float) -> str:
@@ -209,5 +211,5 @@ def _signed(value: float) -> str:
 
 def _interval(estimate: Estimate) -> str:
     if math.isinf(estimate.low):
-        return "none from one replicate"
+        return "none from so few replicates"
     return f"{_signed(estimate.low)} to {_signed(estimate.high)}"

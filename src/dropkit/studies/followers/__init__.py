@@ -1,0 +1,1 @@
+"""Programs that show a study while it runs."""

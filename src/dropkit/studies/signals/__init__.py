@@ -1,0 +1,1 @@
+"""What a study saw that calls for a change other than of the rate; one rule a file."""
