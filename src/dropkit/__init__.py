@@ -13,13 +13,17 @@ from dropkit.sites.silence import silence
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial
+from dropkit.tracing.result import SiteTrace, Trace
+from dropkit.tracing.trace import trace
 
 __all__ = [
     "Address",
     "Arm",
     "Schedule",
     "Site",
+    "SiteTrace",
     "Study",
+    "Trace",
     "Trial",
     "accelerate",
     "awaken",
@@ -31,5 +35,6 @@ __all__ = [
     "nn",
     "set_rates",
     "silence",
+    "trace",
 ]
 __version__ = "0.1.0"

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from torch import nn
 
 from dropkit.core.scope import site_name
-from dropkit.sites.caller import Line, find_caller
+from dropkit.sites.caller import Caller, Line, find_caller
 from dropkit.sites.find import Names
 from dropkit.sites.replaced import current_call
 from dropkit.sites.sources import sources_of
@@ -37,9 +37,15 @@ class Drawn:
         """
         if module in self._whole:
             return self._whole[module]
+        found = self.locate()
+        return None if found is None else found[0]
+
+    def locate(self) -> tuple[str, nn.Module] | None:
+        """The site's name, and the innermost module that runs."""
         caller = find_caller(self._paths)
-        if caller is None:
-            return None
+        return None if caller is None else (self._name_of(caller), caller.module)
+
+    def _name_of(self, caller: Caller) -> str:
         if caller.module in self._whole:
             return self._whole[caller.module]
         call = current_call()

@@ -139,9 +139,7 @@ def _passed(
     return _run_within(call, theirs, args, kwargs)
 
 
-def _run_within(
-    call: Call, theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> Any:
+def _run_within(call: Call, theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     outer, _state.call = _state.call, call
     try:
         out = _run(theirs, args, kwargs)

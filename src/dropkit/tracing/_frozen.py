@@ -35,16 +35,14 @@ class FrozenMasks(Scope):
         self._drawn, self._samples = drawn, samples
         self._roots = {sample: root_of(seed, block, sample) for sample in (A, B)}
 
-    def next_address(self, site: nn.Module | None) -> Address:
+    def next_address(self, site: nn.Module | None, name: str | None = None) -> Address:
         """The address of the next call at the site that draws now."""
-        name = self._drawn.name(site) or ""
+        name = self._drawn.name(site) or name or ""
         with self._lock:
-            ordinal = self._calls[name]
-            self._calls[name] += 1
             if name not in self._sites:
                 root = self._roots[self._samples.get(name, A)]
                 self._sites[name] = root.fold(name)
-        return self._sites[name].fold(ordinal)
+        return super().next_address(None, name)
 
     @property
     def drew(self) -> frozenset[str]:

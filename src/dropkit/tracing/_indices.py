@@ -78,9 +78,14 @@ def _from_two(along: Estimate, across: Estimate) -> Indices:
     down_across, up_across = across.value - across.low, across.high - across.value
     total, first = along.value + across.value, along.value - across.value
     return Indices(
-        Estimate(first, first - math.hypot(down, up_across), first + math.hypot(up, down_across)),
-        Estimate(total, total - math.hypot(down, down_across), total + math.hypot(up, up_across)),
+        _share(first, first - math.hypot(down, up_across), first + math.hypot(up, down_across)),
+        _share(total, total - math.hypot(down, down_across), total + math.hypot(up, up_across)),
     )
+
+
+def _share(*ends: float) -> Estimate:
+    """Nothing is less than none of the variance, or more than all of it."""
+    return Estimate(*(min(max(end, 0.0), 1.0) for end in ends))
 
 
 def f_interval(shape: float, below: float, confidence: float = CONFIDENCE) -> tuple[float, float]:
@@ -91,10 +96,16 @@ def f_interval(shape: float, below: float, confidence: float = CONFIDENCE) -> tu
         below: Of that below.
         confidence: Share of intervals that hold the ratio, in (0, 1).
     """
-    quantile, _ = _special()
+    quantile, _, _ = _special()
     tail = (1.0 - confidence) / 2.0
     low, high = (quantile(2.0 * shape, 2.0 * below, p) for p in (1.0 - tail, tail))
     return 1.0 / float(low), 1.0 / float(high)
+
+
+def gamma_reach(shape: float, confidence: float = CONFIDENCE) -> float:
+    """How many deviations, measured by gamma draws of this whole shape, an interval reaches."""
+    _, _, student = _special()
+    return float(student(2.0 * shape, (1.0 + confidence) / 2.0))
 
 
 def common_shape(draws: Array) -> float:
@@ -109,7 +120,7 @@ def common_shape(draws: Array) -> float:
     Returns:
         In [0.05, 10000]; a half, the shape of one squared normal number, where nothing is known.
     """
-    _, psi = _special()
+    _, psi, _ = _special()
     n = draws.shape[1]
     known = draws[(draws > 0.0).all(1)]
     # a square that is nothing but rounding belongs to no law
@@ -128,10 +139,10 @@ def common_shape(draws: Array) -> float:
     return math.exp((low + high) / 2.0)
 
 
-def _special() -> tuple[np.ufunc, np.ufunc]:
+def _special() -> tuple[np.ufunc, np.ufunc, np.ufunc]:
     try:
-        from scipy.special import fdtri, psi  # noqa: PLC0415 - scipy belongs to an extra
+        from scipy.special import fdtri, psi, stdtrit  # noqa: PLC0415 - scipy belongs to an extra
     except ImportError as error:
         message = "intervals need scipy: pip install 'dropkit[study]'."
         raise MissingExtraError(message) from error
-    return fdtri, psi
+    return fdtri, psi, stdtrit

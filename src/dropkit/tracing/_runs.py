@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import nn
@@ -34,7 +34,8 @@ class Runs:
         sites: Those that draw, in the order a forward meets them.
         idle: The other ones.
         drew: Sites that have drawn from the core in some run.
-        moved: Whether a run moved torch's generator: something draws that no address names.
+        moved: Whether a run on the core moved torch's generator: something draws that no address
+            names.
     """
 
     def __init__(self, model: nn.Module, batch: Any, seed: int) -> None:
@@ -43,8 +44,9 @@ class Runs:
         self.batch = batch
         self.drew: set[str] = set()
         self.moved = False
+        self._is_on_core = False
 
-    def __enter__(self) -> "Runs":
+    def __enter__(self) -> Self:
         with contextlib.ExitStack() as stack:
             stack.enter_context(untouched(self.model))
             if not self.model.training:
@@ -61,9 +63,9 @@ class Runs:
     def __exit__(self, *_: object) -> None:
         self._stack.close()
 
-    def name_now(self, module: nn.Module | None = None) -> str | None:
-        """The site that draws right now."""
-        return self._drawn.name(module)
+    def site_now(self) -> tuple[str, nn.Module] | None:
+        """Name of the site that draws right now, and the innermost module that runs."""
+        return self._drawn.locate()
 
     @contextlib.contextmanager
     def at(self, block: int, samples: Mapping[str, int]) -> Iterator[None]:
@@ -75,12 +77,26 @@ class Runs:
         with torch.compiler.set_stance("force_eager"), named_by(masks):
             yield
         self.drew |= masks.drew
-        self.moved = self.moved or not torch.equal(self._state, torch.get_rng_state())
+        if self._is_on_core and not torch.equal(self._state, torch.get_rng_state()):
+            self.moved = True
 
     @contextlib.contextmanager
     def on_core(self, steer: Steer | None = None) -> Iterator[None]:
         """Inside the block dropout is drawn by the core, and `steer` sees the calls of functions."""
-        with accelerate(self.model), ReplacedFunctions(self.model, steer or Steer()):
+        self._is_on_core = True
+        try:
+            with accelerate(self.model), ReplacedFunctions(self.model, steer or Steer()):
+                yield
+        finally:
+            self._is_on_core = False
+
+    @contextlib.contextmanager
+    def all_layers(self) -> Iterator[None]:
+        """Inside the block LayerDrop skips no layer, which would hide the sites in it."""
+        with contextlib.ExitStack() as stack:
+            for source in find_sources(self.model):
+                if source.kind == "LayerDrop" and source.is_settable:
+                    source.set(0.0, stack)
             yield
 
     def run(self) -> Any:
@@ -104,5 +120,6 @@ class _Without(Steer):
 
     def see(self, call: Call) -> None:
         """Turn off the site's calls."""
-        if call.draws and self._runs.name_now() == self._name:
+        found = self._runs.site_now() if call.draws else None
+        if found is not None and found[0] == self._name:
             call.is_training = False

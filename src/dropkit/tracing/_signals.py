@@ -34,7 +34,7 @@ class Signals:
         n_dropped: Elements that were not 0 before and are after.
         n_nonzero: Elements that were not 0 before; of sites that keep the shape.
         n_saturated: Elements on the flat part of the activation that they come from.
-        gradient: Squared norms of the gradient at the kept elements, and at all.
+        gradient: Squared norms of the gradient at the kept elements, and at all that were not 0.
         never_kept: Share of units that were dropped for every sample that had a signal there.
         correlation: Mean absolute correlation between units before dropout.
         histogram: Of the first call.
@@ -123,7 +123,7 @@ class SignalTap(Tap):
         if out.requires_grad:
 
             def look(gradient: Tensor) -> None:
-                squares = gradient.detach().double().square()
+                squares = gradient.detach().double().square() * had
                 seen.gradient[0] += float((squares * kept).sum())
                 seen.gradient[1] += float(squares.sum())
 

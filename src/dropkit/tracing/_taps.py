@@ -42,11 +42,9 @@ def tapped(runs: Runs, tap: Tap) -> Iterator[None]:
         }
         for module, name in whole.items():
             hooks = _Hooks(tap, name)
-            stack.callback(
-                module.register_forward_pre_hook(hooks.before, with_kwargs=True).remove
-            )
+            stack.callback(module.register_forward_pre_hook(hooks.before, with_kwargs=True).remove)
             stack.callback(module.register_forward_hook(hooks.after).remove)
-        steer = _Calls(runs, tap, names - set(whole.values()))
+        steer = _Calls(runs, tap, names, set(whole))
         stack.enter_context(ReplacedFunctions(runs.model, steer))
         yield
 
@@ -69,15 +67,15 @@ class _Hooks:
 class _Calls(Steer):
     sees_last = True
 
-    def __init__(self, runs: Runs, tap: Tap, names: set[str]) -> None:
-        self._runs, self._tap, self._names = runs, tap, names
+    def __init__(self, runs: Runs, tap: Tap, names: set[str], hooked: set[nn.Module]) -> None:
+        self._runs, self._tap, self._names, self._hooked = runs, tap, names, hooked
 
     def see(self, call: Call) -> None:
         """Note a call of one of the sites."""
         if isinstance(call.input, Tensor) and not call.function.startswith("bernoulli"):
-            name = self._runs.name_now()
-            if name in self._names:
-                call.note = name, self._tap.before(name, call.input)
+            found = self._runs.site_now()
+            if found is not None and found[0] in self._names and found[1] not in self._hooked:
+                call.note = found[0], self._tap.before(found[0], call.input)
 
     def after(self, call: Call, out: Any) -> Any:
         """Hand on what it gave."""

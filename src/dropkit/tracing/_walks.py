@@ -28,12 +28,13 @@ Source:
 """
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 
 #: (block, which sites have mask B) -> the answers, ``(q,)`` float64.
 Evaluate = Callable[[int, NDArray[np.bool_]], Array]
@@ -58,8 +59,8 @@ def order_of_block(n_sites: int, block: int, seed: int) -> list[int]:
 
 
 def walk_block(
-    evaluate: Evaluate, n_sites: int, block: int, seed: int
-) -> tuple[list[int], list[Array], list[Array]]:
+    evaluate: Callable[[int, NDArray[np.bool_]], T], n_sites: int, block: int, seed: int
+) -> tuple[list[int], list[T], list[T]]:
     """Order, and the answers on the walk forth and back, ``n_sites + 1`` each, both from A to B."""
     order = order_of_block(n_sites, block, seed)
     sides = np.zeros(n_sites, dtype=np.bool_)
@@ -72,8 +73,12 @@ def walk_block(
 
 
 def _walk(
-    evaluate: Evaluate, block: int, order: Sequence[int], first: Array, last: Array
-) -> list[Array]:
+    evaluate: Callable[[int, NDArray[np.bool_]], T],
+    block: int,
+    order: Sequence[int],
+    first: T,
+    last: T,
+) -> list[T]:
     sides = np.zeros(len(order), dtype=np.bool_)
     answers = [first]
     for site in order[:-1]:
