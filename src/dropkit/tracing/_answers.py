@@ -46,7 +46,7 @@ class Reader:
         """The loss as it comes, with its gradient; None where there is none."""
         if self._loss is None:
             return own_loss(output)
-        found = self._loss(output)
+        found: object = self._loss(output)
         if not isinstance(found, Tensor) or not found.is_floating_point():
             raise OptionError(
                 "`loss` must return a floating-point tensor, one number or one an example; "

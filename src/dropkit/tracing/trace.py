@@ -76,7 +76,7 @@ def trace(
     >>> found["1"].total.low <= found["1"].total.value <= found["1"].total.high
     True
     """
-    if isinstance(samples, bool) or not isinstance(samples, int) or samples < _MIN_BLOCKS:
+    if type(samples) is not int or samples < _MIN_BLOCKS:
         raise OptionError(f"`samples` must be a whole number from 2 up; got {samples!r}.")
     Address.from_seed(seed)
     begin = time.perf_counter()
