@@ -26,7 +26,7 @@ def load(target: str, kind: type[T]) -> T:
         OptionError: There is no such file, module or object, or the module's code raised.
     """
     place, _, attribute = target.partition(":")
-    module = _module(place)
+    module = module_at(place)
     found = {name: value for name, value in vars(module).items() if isinstance(value, kind)}
     if attribute:
         if attribute not in found:
@@ -41,10 +41,17 @@ def load(target: str, kind: type[T]) -> T:
     return next(iter(found.values()))
 
 
-def _module(place: str) -> ModuleType:
+def module_at(place: str) -> ModuleType:
+    """The module that a user names as ``path/to/file.py`` or ``package.module``; runs its code.
+
+    Raises:
+        OptionError: There is none, or its code raised.
+    """
     path = Path(place)
     if path.suffix != ".py":
         name, where = place, place
+        if str(Path.cwd()) not in sys.path:  # as ``python -m`` has it, and the script has not
+            sys.path.insert(0, str(Path.cwd()))
     else:
         if not path.is_file():
             raise OptionError(f"`{place}` does not exist.")
@@ -62,9 +69,9 @@ def _module(place: str) -> ModuleType:
             raise OptionError(
                 f"`{place}` must be a Python file or module; there is none."
             ) from error
-        raise OptionError(_said(where, error)) from error
+        raise OptionError(raised(where, error)) from error
     except Exception as error:
-        raise OptionError(_said(where, error)) from error
+        raise OptionError(raised(where, error)) from error
 
 
 def _parents(name: str) -> Iterator[str]:
@@ -73,8 +80,8 @@ def _parents(name: str) -> Iterator[str]:
         yield ".".join(parts[:n])
 
 
-def _said(where: str, error: Exception) -> str:
-    """Where in the user's file it was, and what."""
+def raised(where: str, error: Exception) -> str:
+    """A sentence of what the user's file at `where` raised, and in which of its lines."""
     frames = [
         frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename == where
     ]

@@ -8,6 +8,7 @@ import dropkit
 from dropkit.cli.demo import demo
 from dropkit.cli.doctor import doctor
 from dropkit.cli.study import study
+from dropkit.cli.trace import trace
 
 app = typer.Typer(
     name="dropkit",
@@ -20,6 +21,7 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(study)
+app.command()(trace)
 app.command()(doctor)
 
 
