@@ -11,7 +11,8 @@ from torch import nn
 
 from dropkit.cli._objects import load_object
 from dropkit.errors import OptionError
-from dropkit.reporting.trace_page import write_trace_json, write_trace_page, write_trace_svg
+from dropkit.reporting.trace_page import write_trace_json, write_trace_page
+from dropkit.reporting.trace_picture import write_trace_picture
 from dropkit.reporting.trace_text import trace_text
 from dropkit.tracing.trace import trace as trace_model
 
@@ -49,8 +50,9 @@ def trace(
     json: Annotated[
         Path | None, typer.Option(help="Write every number here.", metavar="FILE")
     ] = None,
-    svg: Annotated[
-        Path | None, typer.Option(help="Write the chain alone here, for a paper.", metavar="FILE")
+    picture: Annotated[
+        Path | None,
+        typer.Option(help="Write the chain alone here, as .svg or .png.", metavar="FILE"),
     ] = None,
 ) -> None:
     """Follow a batch through a model: what each place of dropout does, costs and risks.
@@ -58,7 +60,7 @@ def trace(
     Masks are drawn anew at one place while they stay frozen at all others. The code of the named
     files is run; the model is left as it was.
     """
-    files = {"--html": html, "--json": json, "--svg": svg}
+    files = {"--html": html, "--json": json, "--picture": picture}
     for option, path in files.items():
         if path is not None and not path.parent.is_dir():
             raise OptionError(
@@ -81,7 +83,11 @@ def trace(
             progress=lambda share: progress.update(task, completed=share),
         )
     console.print(trace_text(found))
-    writers = {"--html": write_trace_page, "--json": write_trace_json, "--svg": write_trace_svg}
+    writers = {
+        "--html": write_trace_page,
+        "--json": write_trace_json,
+        "--picture": write_trace_picture,
+    }
     for option, path in files.items():
         if path is not None:
             writers[option](found, path)

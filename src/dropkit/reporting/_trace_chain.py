@@ -183,7 +183,7 @@ def _groups(rows: Sequence[SiteTrace], frame: Frame, step: float) -> tuple[Group
             found[-1] = (name, found[-1][1], at)
         else:
             found.append((name, at, at))
-    named, free = [], frame.left
+    named, free = [], float(frame.left)
     for name, first, last in found:
         start, end = frame.left + first * step + 1.0, frame.left + (last + 1) * step - 1.0
         middle = (start + end) / 2

@@ -219,7 +219,7 @@ def _said(value: float | None, form: str) -> str:
 def _site(at: int, row: SiteTrace, trace: Trace) -> SiteView:
     level = level_of(row)
     address = row.address
-    replay = ()
+    replay: tuple[str, ...] = ()
     if address is not None:
         step = f"masks_at(seed={trace.seed}, step=0, sample=0)"
         replay = (step, f"Address(key={address.key:#x}, stream={address.stream:#x})")

@@ -1,8 +1,7 @@
-"""A trace as one HTML page that opens from disk, and its chain as a picture for a paper."""
+"""A trace as one HTML page that opens from disk, and as a JSON file."""
 
 from pathlib import Path
 
-from dropkit.errors import OptionError
 from dropkit.reporting._atomic import write_text
 from dropkit.reporting._json import json_text
 from dropkit.reporting._template import fill
@@ -22,24 +21,6 @@ def write_trace_page(trace: Trace, path: Path) -> None:
         OSError: The folder is missing or cannot be written.
     """
     write_text(path, fill("trace.html.j2", view_trace(trace)))
-
-
-def write_trace_svg(trace: Trace, path: Path) -> None:
-    """Write the chain of `trace` on its target as an SVG picture, which browsers and TeX take.
-
-    Args:
-        trace: Of a model that drops.
-        path: Where to.
-
-    Raises:
-        OptionError: There is no site to draw.
-        MissingExtraError: jinja2 is not installed.
-        OSError: The folder is missing or cannot be written.
-    """
-    chains = view_trace(trace).chains
-    if not chains:
-        raise OptionError("`trace` must have a site to draw; got none.")
-    write_text(path, fill("trace_chain.svg.j2", chains[0]))
 
 
 def write_trace_json(trace: Trace, path: Path) -> None:
