@@ -13,12 +13,14 @@ from dropkit.sites.silence import silence
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial
+from dropkit.tracing.recorder import Recorder
 from dropkit.tracing.result import SiteTrace, Trace
 from dropkit.tracing.trace import trace
 
 __all__ = [
     "Address",
     "Arm",
+    "Recorder",
     "Schedule",
     "Site",
     "SiteTrace",

@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import dropkit
+from dropkit.cli.compare import compare
 from dropkit.cli.demo import demo
 from dropkit.cli.doctor import doctor
 from dropkit.cli.study import study
@@ -22,6 +23,7 @@ app = typer.Typer(
 app.command()(demo)
 app.command()(study)
 app.command()(trace)
+app.command()(compare)
 app.command()(doctor)
 
 
