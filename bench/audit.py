@@ -1,10 +1,11 @@
 """What does an audit find in healthy models, and what does it cost beside a step of training?
 
-    python bench/audit.py [NAME ...]
+    python bench/audit.py [--table] [NAME ...]
 
-Prints a line of JSON for each model of the zoo, and for two of usual sizes: how many rules
-looked, the findings by severity, the seconds of an audit, of a forward and backward pass, and
-their ratio. The audit's runs are counted by the seconds that it says itself.
+Prints a line of JSON, or with ``--table`` a row of a Markdown table, for each model of the zoo, and
+for three of usual sizes: how many rules looked, the findings by severity, the seconds of an audit,
+of a forward and backward pass, and their ratio. The audit's runs are counted by the seconds that it
+says itself.
 """
 
 import json
@@ -65,12 +66,33 @@ def seconds_of_a_pass(entry: Entry, model: torch.nn.Module, repeats: int = 5) ->
     return sorted(times[1:])[repeats // 2]
 
 
+HEAD = (
+    "| model | sites | rules | errors | warnings | notes | audit, ms | passes |",
+    "| --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+)
+
+
+def table_row(row: dict[str, object]) -> str:
+    """A row under `HEAD`; codes stand beside the counts."""
+    codes = f" ({', '.join(row['codes'])})" if row["codes"] else ""
+    cells = [
+        f"{row['model']}{codes}",
+        *(row[key] for key in ("sites", "rules", "error", "warning", "info")),
+        f"{1000 * row['audit_s']:.0f}",
+        row["passes"],
+    ]
+    return f"| {' | '.join(map(str, cells))} |"
+
+
 def main() -> None:
     """Print the table."""
     warnings.simplefilter("ignore")
     torch.set_num_threads(1)
     dropkit.audit(torch.nn.Dropout(0.5), torch.ones(1))  # what is imported once
-    wanted = sys.argv[1:]
+    is_table = "--table" in sys.argv[1:]
+    wanted = [word for word in sys.argv[1:] if word != "--table"]
+    if is_table:
+        print("\n".join(HEAD))
     for entry in (*SIZED, *MODELS.values()):
         if wanted and not any(word in entry.name for word in wanted):
             continue
@@ -89,7 +111,7 @@ def main() -> None:
             "pass_s": round(one_pass, 4),
             "passes": round(audit.seconds / one_pass, 1),
         }
-        print(json.dumps(row), flush=True)
+        print(table_row(row) if is_table else json.dumps(row), flush=True)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,7 @@ from dropkit.auditing.audit import Audit
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.rule import Rule
 from dropkit.reporting._json import json_text
-from dropkit.reporting.findings import Place, place_of, told
+from dropkit.reporting.findings import Place, place_of, plain, told
 from dropkit.reporting.rule_text import rule_text
 
 _SCHEMA = (
@@ -64,8 +64,8 @@ def _rule(rule: type[Rule]) -> dict[str, Any]:
     return {
         "id": rule.code,
         "name": rule.name,
-        "shortDescription": {"text": rule.summary()},
-        "fullDescription": {"text": rule.summary()},
+        "shortDescription": {"text": plain(rule.summary())},
+        "fullDescription": {"text": plain(rule.summary())},
         "help": {"text": text, "markdown": text},
         "defaultConfiguration": {"level": _LEVEL[rule.severity]},
         "properties": {"tags": ["dropout", rule.family()]},

@@ -7,12 +7,13 @@ from rich.table import Table
 from rich.text import Text
 
 from dropkit.auditing.rule import Rule
+from dropkit.reporting.findings import plain
 
 
 def rule_text(rule: type[Rule]) -> str:
     """The whole page of `rule`, ending in a line end."""
     sections = "".join(f"## {heading}\n\n{text}\n\n" for heading, text in rule.sections().items())
-    return (
+    return plain(
         f"# {rule.code} {rule.name}\n\n"
         f"{rule.summary()}\n\n"
         f"Severity: {rule.severity}. Family: {rule.family()}. Since: {rule.since}.\n\n"
@@ -28,6 +29,6 @@ def rules_text(rules: Sequence[type[Rule]]) -> RenderableType:
         table.add_column(heading, no_wrap=True)
     table.add_column("finds", overflow="fold")
     for rule in rules:
-        cells = (rule.code, rule.name, rule.severity, rule.family(), rule.summary())
+        cells = (rule.code, rule.name, rule.severity, rule.family(), plain(rule.summary()))
         table.add_row(*map(Text, cells))
     return table

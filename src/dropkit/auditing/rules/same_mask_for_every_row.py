@@ -29,9 +29,9 @@ class SameMaskForEveryRow(Rule):
     of a single example, and a unit that was dropped learns nothing from the whole batch.
 
     ## Instead
-    Draw the mask in the shape of what is dropped, the batch first: ``torch.bernoulli(
-    torch.full_like(x, keep))``, or ``nn.Dropout``. To share it over time or space, give it the
-    size 1 in that dimension only.
+    Use ``nn.Dropout``, or draw the mask in the shape of what is dropped, the batch first:
+    ``torch.bernoulli(torch.full_like(x, keep))``. To share it over time or space, give it the size
+    1 in that dimension only.
 
     ## When it is fine
     A whole layer is skipped for the batch (LayerDrop), weights are dropped instead of activations,
