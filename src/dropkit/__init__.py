@@ -16,6 +16,9 @@ from dropkit.sites.silence import silence
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial
+from dropkit.tracing.recorder import Recorder
+from dropkit.tracing.result import SiteTrace, Trace
+from dropkit.tracing.trace import trace
 from dropkit.uncertainty import MCPrediction, mc_predict
 
 __all__ = [
@@ -24,9 +27,12 @@ __all__ = [
     "Audit",
     "Finding",
     "MCPrediction",
+    "Recorder",
     "Schedule",
     "Site",
+    "SiteTrace",
     "Study",
+    "Trace",
     "Trial",
     "accelerate",
     "audit",
@@ -42,6 +48,7 @@ __all__ = [
     "set_rates",
     "silence",
     "testing",
+    "trace",
     "uncertainty",
 ]
 __version__ = "0.1.0"

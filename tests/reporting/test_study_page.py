@@ -12,12 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from dropkit.core.estimate import Estimate
 from dropkit.errors import MissingExtraError
 from dropkit.reporting._page import StudyPage, view_page
 from dropkit.reporting.study_page import write_study_page
 from dropkit.studies.plan import Arm
 from dropkit.studies.result import Decision, StudyResult, TrialRecord
-from dropkit.studies.statistics import Estimate
 
 MakeResult = Callable[..., StudyResult]
 

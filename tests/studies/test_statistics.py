@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from dropkit.core.estimate import Estimate
 from dropkit.errors import OptionError
-from dropkit.studies.statistics import Estimate, joint_confidence, mean_with_interval
+from dropkit.studies.statistics import joint_confidence, mean_with_interval
 
 STUDIES = 2000
 

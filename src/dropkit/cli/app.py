@@ -6,9 +6,11 @@ import typer
 
 import dropkit
 from dropkit.cli.audit import audit, rule
+from dropkit.cli.compare import compare
 from dropkit.cli.demo import demo
 from dropkit.cli.doctor import doctor
 from dropkit.cli.study import study
+from dropkit.cli.trace import trace
 
 app = typer.Typer(
     name="dropkit",
@@ -23,6 +25,8 @@ app.command()(demo)
 app.command()(audit)
 app.command()(rule)
 app.command()(study)
+app.command()(trace)
+app.command()(compare)
 app.command()(doctor)
 
 

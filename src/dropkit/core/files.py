@@ -15,11 +15,20 @@ def write_text(path: Path, text: str) -> None:
     Raises:
         OSError: The folder is missing or cannot be written; `path` is as it was before.
     """
+    write_bytes(path, text.encode("utf-8"))
+
+
+def write_bytes(path: Path, data: bytes) -> None:
+    """Put `data` under `path` likewise.
+
+    Raises:
+        OSError: As `write_text`.
+    """
     # Not tempfile: its files are private to the user, and a report is to have the usual mode.
     draft = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
     try:
-        with draft.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
+        with draft.open("xb") as file:
+            file.write(data)
             file.flush()
             os.fsync(file.fileno())
         draft.replace(path)

@@ -68,10 +68,7 @@ class masks_at:  # noqa: N801 - reads as a verb, like torch.no_grad
 
     def __enter__(self) -> Self:
         stack = contextlib.ExitStack()
-        stack.callback(_scope.reset, _scope.set(self._scope.anew()))
-        stack.enter_context(_naming)
-        if self._scope.has_rows:
-            stack.enter_context(_rows)
+        stack.enter_context(named_by(self._scope.anew()))
         self._stacks.append(stack)
         return self
 
@@ -99,6 +96,21 @@ class masks_at:  # noqa: N801 - reads as a verb, like torch.no_grad
             self._exits.stacks = []
         stacks: list[contextlib.ExitStack] = self._exits.stacks
         return stacks
+
+
+@contextlib.contextmanager
+def named_by(scope: Scope) -> Iterator[None]:
+    """Inside the block masks get their addresses from `scope`; `masks_at` is such a block.
+
+    Args:
+        scope: Of this block alone; its class may name calls in a way of its own.
+    """
+    with contextlib.ExitStack() as stack:
+        stack.callback(_scope.reset, _scope.set(scope))
+        stack.enter_context(_naming)
+        if scope.has_rows:
+            stack.enter_context(_rows)
+        yield
 
 
 _HOOK = -1  # torch counts its own from 0

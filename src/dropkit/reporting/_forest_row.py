@@ -8,10 +8,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from dropkit.core.estimate import Estimate
 from dropkit.reporting import _wording as wording
 from dropkit.reporting._scales import Scale
 from dropkit.studies.result import Difference, StudyResult
-from dropkit.studies.statistics import Estimate
 
 ROW_HEIGHT = 68
 _BAR_Y, _DOTS_Y, _DOTS_REACH = 32, 50, 4.0

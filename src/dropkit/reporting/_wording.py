@@ -2,7 +2,7 @@
 
 import math
 
-from dropkit.studies.statistics import Estimate
+from dropkit.core.estimate import Estimate
 
 DASH = "\N{EM DASH}"
 MINUS = "\N{MINUS SIGN}"

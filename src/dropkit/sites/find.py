@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from dropkit.sites.caller import Line
 from dropkit.sites.draws import UNIFORM
 from dropkit.sites.labels import Labels
 from dropkit.sites.marks import Marks, marked
@@ -81,15 +82,31 @@ def find_sites(model: nn.Module, batch: Any = None) -> list[Site]:
     >>> site.name, site.kind, site.active, site.calls, site.elements
     ('1', 'Dropout', True, 1, 10)
     """
-    sources = find_sources(model)
     if batch is None:
-        return [_unseen(source) for source in sources]
+        return [_unseen(source) for source in find_sources(model)]
+    return look_for_sites(model, batch)[0]
+
+
+#: Names of sites by the innermost module that runs, the line in the model's code and the function.
+Names = dict[tuple[nn.Module, Line | None, str], str]
+
+
+def look_for_sites(model: nn.Module, batch: Any) -> tuple[list[Site], Names]:
+    """The sites of `model`, seen as it runs on `batch`, and what their calls can be told by."""
+    sources = find_sources(model)
     with marked(sources) as marks:
         in_training = _run(model, batch, is_training=True)
         as_it_is = in_training
         if not all(module.training for module in model.modules()):
             as_it_is = _run(model, batch, is_training=False)
-    return Places(Labels(model), sources, marks).sites(in_training, as_it_is)
+    places = Places(Labels(model), sources, marks)
+    sites = places.sites(in_training, as_it_is)
+    names = {
+        (event.caller.module, event.caller.line, event.function): places.name_of(event)
+        for run in (in_training, as_it_is)
+        for event in run.events
+    }
+    return sites, names
 
 
 def _run(model: nn.Module, batch: Any, *, is_training: bool) -> Run:

@@ -99,6 +99,11 @@ class Steer:
         del call
         return False
 
+    def after(self, call: Call, out: Any) -> Any:
+        """Look at what a call of eager code gave, and return what it is to give."""
+        del call
+        return out
+
 
 class _State(threading.local):
     call: Call | None = None
@@ -141,8 +146,7 @@ def _passed(
         args, kwargs = rate.write(args, kwargs, call.rate if gate else asked)
         if gate:
             args, kwargs = gate.write(args, kwargs, call.is_training)
-    with _running(call):
-        return _run(theirs, args, kwargs)
+    return _run_within(call, theirs, args, kwargs)
 
 
 #: `_passed`, at which a compiler leaves its graph; made when one first comes by.
@@ -158,13 +162,15 @@ def _make_in_python() -> None:
         _in_python = torch.compiler.disable(_passed, reason=reason)
 
 
-@contextlib.contextmanager
-def _running(call: Call) -> Iterator[None]:
+def _run_within(call: Call, theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     outer, _state.call = _state.call, call
     try:
-        yield
+        out = _run(theirs, args, kwargs)
     finally:
         _state.call = outer
+    for steer in reversed(_steers):
+        out = steer.after(call, out)
+    return out
 
 
 def _is_detour(name: str, x: Any) -> bool:
@@ -230,8 +236,7 @@ def _bernoulli(theirs: Function) -> Function:
             steer.see(call)
         if not call.draws:
             return expected_bernoulli(args[0], keep, is_in_place=name == "bernoulli_")
-        with _running(call):
-            return _run(theirs, args, kwargs)
+        return _run_within(call, theirs, args, kwargs)
 
     return replaced
 

@@ -4,8 +4,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Literal
 
+from dropkit.core.estimate import Estimate
 from dropkit.studies.plan import Arm
-from dropkit.studies.statistics import Estimate
 from dropkit.studies.trial import Point
 
 Decision = Literal["helps", "harms", "no practical difference", "not enough evidence"]

@@ -2,27 +2,12 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 
+from dropkit.core.estimate import Estimate
 from dropkit.errors import OptionError
 from dropkit.studies.looks import ONCE, Look
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A number with an interval.
-
-    Attributes:
-        value: The best guess.
-        low: Lower end; minus infinity where nothing is known.
-        high: Upper end.
-    """
-
-    value: float
-    low: float
-    high: float
 
 
 def mean_with_interval(

@@ -3,13 +3,14 @@
 import math
 from collections.abc import Mapping, Sequence
 
+from dropkit.core.estimate import Estimate
 from dropkit.studies.decision import Terms, best_set, decision, replicates_to_settle
 from dropkit.studies.looks import ANYTIME, Look
 from dropkit.studies.plan import Arm
 from dropkit.studies.result import Difference, TrialRecord, Verdict
 from dropkit.studies.signals.evidence import Checks, Evidence
 from dropkit.studies.signals.table import next_step, signals
-from dropkit.studies.statistics import Estimate, joint_confidence, mean_with_interval
+from dropkit.studies.statistics import joint_confidence, mean_with_interval
 from dropkit.studies.words import listed
 
 _MOST_REPLICATES = 100

@@ -28,7 +28,7 @@ class AnotherMaskInRecomputation(Rule):
     Never.
     """
 
-    code, name, severity, since = "DRP504", "another-mask-in-recomputation", "error", "0.2"
+    code, name, severity, since = "DRP504", "another-mask-in-recomputation", "error", "0.1"
     source = (
         "https://github.com/allenai/OLMo-core/issues/828, "
         "https://github.com/openai/guided-diffusion/issues/167, "

@@ -25,7 +25,7 @@ class AttentionDropoutInEval(Rule):
     module, its class, or a module around it.
     """
 
-    code, name, severity, since = "DRP102", "attention-dropout-in-eval", "error", "0.2"
+    code, name, severity, since = "DRP102", "attention-dropout-in-eval", "error", "0.1"
     source = "https://github.com/pytorch/pytorch/issues/124464"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ class AttentionWeightsAfterDropout(Rule):
     Nothing reads them in training; ``need_weights=False`` saves computing them.
     """
 
-    code, name, severity, since = "DRP405", "attention-weights-after-dropout", "info", "0.2"
+    code, name, severity, since = "DRP405", "attention-weights-after-dropout", "info", "0.1"
     source = "https://github.com/pytorch/pytorch/issues/90842"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

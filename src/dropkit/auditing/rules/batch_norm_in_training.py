@@ -26,7 +26,7 @@ class BatchNormInTraining(Rule):
     Where the statistics are to follow the data in use, as in test-time adaptation.
     """
 
-    code, name, severity, since = "DRP109", "batch-norm-in-training", "error", "0.2"
+    code, name, severity, since = "DRP109", "batch-norm-in-training", "error", "0.1"
     source = "https://github.com/lightning-uq-box/lightning-uq-box/pull/173"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

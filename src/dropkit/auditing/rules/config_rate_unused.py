@@ -27,7 +27,7 @@ class ConfigRateUnused(Rule):
     Where another class of the same file reads the field; that is not reported.
     """
 
-    code, name, severity, since = "DRP202", "config-rate-unused", "warning", "0.2"
+    code, name, severity, since = "DRP202", "config-rate-unused", "warning", "0.1"
     source = "https://github.com/huggingface/transformers/issues/25854"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

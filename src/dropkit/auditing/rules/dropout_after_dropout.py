@@ -24,7 +24,7 @@ class DropoutAfterDropout(Rule):
     The two drop different things, such as single elements and whole branches.
     """
 
-    code, name, severity, since = "DRP302", "dropout-after-dropout", "warning", "0.2"
+    code, name, severity, since = "DRP302", "dropout-after-dropout", "warning", "0.1"
     source = "Srivastava et al. 2014, JMLR 15, section 4: independent Bernoulli masks multiply"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

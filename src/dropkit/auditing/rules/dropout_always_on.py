@@ -22,7 +22,7 @@ class DropoutAlwaysOn(Rule):
     Always: the module, its class, or a module around it declares it.
     """
 
-    code, name, severity, since = "DRP105", "dropout-always-on", "info", "0.2"
+    code, name, severity, since = "DRP105", "dropout-always-on", "info", "0.1"
     source = "Gal and Ghahramani 2016, ICML, arXiv:1506.02142; Shen et al. 2018, arXiv:1712.05884"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

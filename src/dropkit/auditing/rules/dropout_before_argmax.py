@@ -25,7 +25,7 @@ class DropoutBeforeArgmax(Rule):
     Where choices are to be random on purpose, and a dropout stands in for sampling.
     """
 
-    code, name, severity, since = "DRP208", "dropout-before-argmax", "warning", "0.2"
+    code, name, severity, since = "DRP208", "dropout-before-argmax", "warning", "0.1"
     source = "https://docs.pytorch.org/docs/stable/generated/torch.argmax.html"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -37,7 +37,7 @@ class DropoutBeforeBatchNorm(Rule):
     The rate is small, or the batch norm keeps no running statistics or is frozen.
     """
 
-    code, name, severity, since = "DRP301", "dropout-before-batch-norm", "warning", "0.2"
+    code, name, severity, since = "DRP301", "dropout-before-batch-norm", "warning", "0.1"
     source = "Li et al. 2019, CVPR, arXiv:1801.05134"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -30,7 +30,7 @@ class DropoutBeforeMaxPool(Rule):
     Max-pooling dropout is meant, and eval mode averages over what may be picked (Wu and Gu 2015).
     """
 
-    code, name, severity, since = "DRP305", "dropout-before-max-pool", "warning", "0.2"
+    code, name, severity, since = "DRP305", "dropout-before-max-pool", "warning", "0.1"
     source = "Wu and Gu 2015, arXiv:1512.01400"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ class DropoutBeforeSoftmax(Rule):
     What is dropped becomes minus infinity, as in DropKey; this is not reported.
     """
 
-    code, name, severity, since = "DRP306", "dropout-before-softmax", "warning", "0.2"
+    code, name, severity, since = "DRP306", "dropout-before-softmax", "warning", "0.1"
     source = "Vaswani et al. 2017, NeurIPS, arXiv:1706.03762, for dropout behind the softmax"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

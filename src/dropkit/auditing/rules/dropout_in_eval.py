@@ -26,7 +26,7 @@ class DropoutInEval(Rule):
     Say so with ``dropkit_always_on = True`` on the module, its class, or a module around it.
     """
 
-    code, name, severity, since = "DRP101", "dropout-in-eval", "error", "0.2"
+    code, name, severity, since = "DRP101", "dropout-in-eval", "error", "0.1"
     source = "https://github.com/pytorch/pytorch/issues/26338"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

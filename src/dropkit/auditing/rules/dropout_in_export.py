@@ -25,7 +25,7 @@ class DropoutInExport(Rule):
     The service averages over many sub-networks on purpose, or goes on training.
     """
 
-    code, name, severity, since = "DRP701", "dropout-in-export", "error", "0.2"
+    code, name, severity, since = "DRP701", "dropout-in-export", "error", "0.1"
     source = "https://docs.pytorch.org/docs/stable/export.html and https://onnx.ai/onnx/operators/onnx__Dropout.html"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

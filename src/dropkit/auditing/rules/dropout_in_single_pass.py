@@ -28,7 +28,7 @@ class DropoutInSinglePass(Rule):
     This rule speaks only if it is told: ``dropkit.audit(model, batch, epochs=1)``.
     """
 
-    code, name, severity, since = "DRP603", "dropout-in-single-pass", "info", "0.2"
+    code, name, severity, since = "DRP603", "dropout-in-single-pass", "info", "0.1"
     source = "Liu, Bauer and Manning 2025, Findings of ACL, arXiv:2505.24788"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ class DropoutOfInfinity(Rule):
     Never.
     """
 
-    code, name, severity, since = "DRP406", "dropout-of-infinity", "error", "0.2"
+    code, name, severity, since = "DRP406", "dropout-of-infinity", "error", "0.1"
     source = "https://github.com/pytorch/pytorch/issues/59421"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ class DropoutOfZeros(Rule):
     Where other batches have values there. Outputs of layers that begin at zero are not reported.
     """
 
-    code, name, severity, since = "DRP209", "dropout-of-zeros", "warning", "0.2"
+    code, name, severity, since = "DRP209", "dropout-of-zeros", "warning", "0.1"
     source = "https://docs.pytorch.org/docs/stable/generated/torch.nn.Dropout.html"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ class DropoutOnOutput(Rule):
     What the model returns are features, of which other layers learn.
     """
 
-    code, name, severity, since = "DRP303", "dropout-on-output", "warning", "0.2"
+    code, name, severity, since = "DRP303", "dropout-on-output", "warning", "0.1"
     source = "Srivastava et al. 2014, JMLR 15, section 4: input and hidden units are dropped"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

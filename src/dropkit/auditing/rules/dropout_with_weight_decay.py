@@ -29,7 +29,7 @@ class DropoutWithWeightDecay(Rule):
     You have measured both together. On small data sets the best pair may well be two strong ones.
     """
 
-    code, name, severity, since = "DRP602", "dropout-with-weight-decay", "info", "0.2"
+    code, name, severity, since = "DRP602", "dropout-with-weight-decay", "info", "0.1"
     source = "Wager et al. 2013, NeurIPS, arXiv:1307.1493"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -36,7 +36,7 @@ class ElementDropoutOnFeatureMaps(Rule):
     has shown that it helps, as between the convolutions of wide residual networks.
     """
 
-    code, name, severity, since = "DRP304", "element-dropout-on-feature-maps", "warning", "0.2"
+    code, name, severity, since = "DRP304", "element-dropout-on-feature-maps", "warning", "0.1"
     source = "Tompson et al. 2015, CVPR, arXiv:1411.4280; Ghiasi et al. 2018, arXiv:1810.12890"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

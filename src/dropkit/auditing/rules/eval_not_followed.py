@@ -27,7 +27,7 @@ class EvalNotFollowed(Rule):
     ``dropkit_always_on = True``.
     """
 
-    code, name, severity, since = "DRP104", "eval-not-followed", "error", "0.2"
+    code, name, severity, since = "DRP104", "eval-not-followed", "error", "0.1"
     source = (
         "https://docs.pytorch.org/docs/stable/generated/torch.nn.Module.html#torch.nn.Module.eval"
     )

@@ -30,7 +30,7 @@ class FrozenPartDrops(Rule):
     learn are information only.
     """
 
-    code, name, severity, since = "DRP107", "frozen-part-drops", "warning", "0.2"
+    code, name, severity, since = "DRP107", "frozen-part-drops", "warning", "0.1"
     source = "https://github.com/allenai/allennlp/issues/4895"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ class HandedOverInEval(Rule):
     Where the loop calls ``train()`` itself. This is reported only where a ``loss`` was given.
     """
 
-    code, name, severity, since = "DRP110", "handed-over-in-eval", "info", "0.2"
+    code, name, severity, since = "DRP110", "handed-over-in-eval", "info", "0.1"
     source = "https://github.com/huggingface/transformers/issues/1703"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -27,7 +27,7 @@ class LeftInTraining(Rule):
     reported.
     """
 
-    code, name, severity, since = "DRP106", "left-in-training", "warning", "0.2"
+    code, name, severity, since = "DRP106", "left-in-training", "warning", "0.1"
     source = (
         "https://docs.pytorch.org/docs/stable/notes/autograd.html#evaluation-mode-nn-module-eval"
     )

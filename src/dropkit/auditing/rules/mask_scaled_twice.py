@@ -23,7 +23,7 @@ class MaskScaledTwice(Rule):
     Something else makes the mean smaller again, by as much, in training only.
     """
 
-    code, name, severity, since = "DRP402", "mask-scaled-twice", "error", "0.2"
+    code, name, severity, since = "DRP402", "mask-scaled-twice", "error", "0.1"
     source = "Srivastava et al. 2014, JMLR 15, section 10"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -24,7 +24,7 @@ class MaskShiftsMean(Rule):
     The shift is meant, or a factor that no plain number shows makes up for it.
     """
 
-    code, name, severity, since = "DRP403", "mask-shifts-mean", "error", "0.2"
+    code, name, severity, since = "DRP403", "mask-shifts-mean", "error", "0.1"
     source = "Srivastava et al. 2014, JMLR 15, section 10"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

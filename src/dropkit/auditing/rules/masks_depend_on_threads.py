@@ -29,7 +29,7 @@ class MasksDependOnThreads(Rule):
     Runs need not be repeated, here or elsewhere.
     """
 
-    code, name, severity, since = "DRP505", "masks-depend-on-threads", "warning", "0.2"
+    code, name, severity, since = "DRP505", "masks-depend-on-threads", "warning", "0.1"
     source = (
         "https://docs.pytorch.org/docs/stable/notes/randomness.html; the same over devices: "
         "https://github.com/pytorch/pytorch/issues/168058"

@@ -30,7 +30,7 @@ class PartlySilenced(Rule):
     Where these sites alone are meant to drop.
     """
 
-    code, name, severity, since = "DRP205", "partly-silenced", "warning", "0.2"
+    code, name, severity, since = "DRP205", "partly-silenced", "warning", "0.1"
     source = "https://github.com/hiyouga/LlamaFactory/pull/10779"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -22,7 +22,7 @@ class RateLeftUnset(Rule):
     Where None stands for no dropout on purpose; 0.0 says so.
     """
 
-    code, name, severity, since = "DRP206", "rate-left-unset", "info", "0.2"
+    code, name, severity, since = "DRP206", "rate-left-unset", "info", "0.1"
     source = "https://github.com/OpenNMT/OpenNMT-py/pull/1830"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -31,7 +31,7 @@ class RateNeverApplied(Rule):
     reported, nor is anything in a part that did not run.
     """
 
-    code, name, severity, since = "DRP201", "rate-never-applied", "warning", "0.2"
+    code, name, severity, since = "DRP201", "rate-never-applied", "warning", "0.1"
     source = "https://github.com/huggingface/pytorch-openai-transformer-lm/issues/49"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

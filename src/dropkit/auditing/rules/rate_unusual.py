@@ -28,7 +28,7 @@ class RateUnusual(Rule):
     You have measured it. High rates pay where data are few and layers are wide.
     """
 
-    code, name, severity, since = "DRP601", "rate-unusual", "info", "0.2"
+    code, name, severity, since = "DRP601", "rate-unusual", "info", "0.1"
     source = (
         "Srivastava et al. 2014, JMLR 15; Zaremba et al. 2014, arXiv:1409.2329; Vaswani et al. "
         "2017, NeurIPS; Devlin et al. 2019, NAACL; Hu et al. 2022, ICLR"

@@ -24,7 +24,7 @@ class RateZeroLeftOver(Rule):
     Where these sites are meant to be off, as by ``dropkit.set_rates``.
     """
 
-    code, name, severity, since = "DRP204", "rate-zero-left-over", "info", "0.2"
+    code, name, severity, since = "DRP204", "rate-zero-left-over", "info", "0.1"
     source = "https://github.com/OpenNMT/OpenNMT-py/issues/321"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

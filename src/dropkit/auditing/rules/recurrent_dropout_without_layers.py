@@ -21,7 +21,7 @@ class RecurrentDropoutWithoutLayers(Rule):
     Where the same settings also build deeper models. Then hand over the rate only for these.
     """
 
-    code, name, severity, since = "DRP203", "recurrent-dropout-without-layers", "warning", "0.2"
+    code, name, severity, since = "DRP203", "recurrent-dropout-without-layers", "warning", "0.1"
     source = "https://docs.pytorch.org/docs/stable/generated/torch.nn.LSTM.html"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

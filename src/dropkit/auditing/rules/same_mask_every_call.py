@@ -27,7 +27,7 @@ class SameMaskEveryCall(Rule):
     The mask is a fixed sparse connection that is meant to stay; then eval must have it too.
     """
 
-    code, name, severity, since = "DRP502", "same-mask-every-call", "error", "0.2"
+    code, name, severity, since = "DRP502", "same-mask-every-call", "error", "0.1"
     source = "https://docs.pytorch.org/docs/stable/notes/randomness.html"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

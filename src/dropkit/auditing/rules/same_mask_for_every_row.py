@@ -38,7 +38,7 @@ class SameMaskForEveryRow(Rule):
     or one sub-network is to be asked about many examples.
     """
 
-    code, name, severity, since = "DRP501", "same-mask-for-every-row", "warning", "0.2"
+    code, name, severity, since = "DRP501", "same-mask-for-every-row", "warning", "0.1"
     source = "Srivastava et al. 2014, JMLR 15, section 5.1: each training case has its own network"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -29,7 +29,7 @@ class SameMasksOnEveryRank(Rule):
     Tensor- and pipeline-parallel ranks, which hold parts of one example, must draw alike.
     """
 
-    code, name, severity, since = "DRP503", "same-masks-on-every-rank", "info", "0.2"
+    code, name, severity, since = "DRP503", "same-masks-on-every-rank", "info", "0.1"
     source = (
         "https://github.com/huggingface/transformers/issues/31412, "
         "https://github.com/huggingface/accelerate/issues/114"

@@ -26,7 +26,7 @@ class ScaleOverflows(Rule):
     Never; a loss scaler skips such a step, and the next one overflows too.
     """
 
-    code, name, severity, since = "DRP404", "scale-overflows", "error", "0.2"
+    code, name, severity, since = "DRP404", "scale-overflows", "error", "0.1"
     source = "https://docs.pytorch.org/docs/stable/notes/numerical_accuracy.html"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -23,7 +23,7 @@ class ScaledInEvalToo(Rule):
     The factor of eval is there for another reason, and equals the chance to be kept by accident.
     """
 
-    code, name, severity, since = "DRP407", "scaled-in-eval-too", "error", "0.2"
+    code, name, severity, since = "DRP407", "scaled-in-eval-too", "error", "0.1"
     source = "Srivastava et al. 2014, JMLR 15, section 10"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

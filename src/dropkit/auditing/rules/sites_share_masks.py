@@ -27,7 +27,7 @@ class SitesShareMasks(Rule):
     twice.
     """
 
-    code, name, severity, since = "DRP506", "sites-share-masks", "warning", "0.2"
+    code, name, severity, since = "DRP506", "sites-share-masks", "warning", "0.1"
     source = "Srivastava et al. 2014, JMLR 15, section 4: masks of layers are independent"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

@@ -26,7 +26,7 @@ class SleepingInMonteCarlo(Rule):
     Where only some sites are to be on; wake these by name, with ``dropkit.awaken(model, only=...)``.
     """
 
-    code, name, severity, since = "DRP108", "sleeping-in-monte-carlo", "warning", "0.2"
+    code, name, severity, since = "DRP108", "sleeping-in-monte-carlo", "warning", "0.1"
     source = (
         "https://github.com/huggingface/transformers/blob/main/src/transformers/models/bert/"
         "modeling_bert.py"

@@ -22,7 +22,7 @@ class UnregisteredDropout(Rule):
     Where it is put in eval by hand: then it is not reported.
     """
 
-    code, name, severity, since = "DRP103", "unregistered-dropout", "error", "0.2"
+    code, name, severity, since = "DRP103", "unregistered-dropout", "error", "0.1"
     source = "https://docs.pytorch.org/docs/stable/generated/torch.nn.ModuleList.html"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

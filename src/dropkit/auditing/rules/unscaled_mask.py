@@ -24,7 +24,7 @@ class UnscaledMask(Rule):
     what follows does not depend on the scale.
     """
 
-    code, name, severity, since = "DRP401", "unscaled-mask", "error", "0.2"
+    code, name, severity, since = "DRP401", "unscaled-mask", "error", "0.1"
     source = "Srivastava et al. 2014, JMLR 15, section 4 and figure 2"
 
     def check(self, seen: Observations) -> Iterator[Finding]:

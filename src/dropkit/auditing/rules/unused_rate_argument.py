@@ -27,7 +27,7 @@ class UnusedRateArgument(Rule):
     Where it is kept for callers of an older version. Name it ``_dropout``, or ignore this rule.
     """
 
-    code, name, severity, since = "DRP207", "unused-rate-argument", "warning", "0.2"
+    code, name, severity, since = "DRP207", "unused-rate-argument", "warning", "0.1"
     source = "https://github.com/lucidrains/x-transformers/issues/175"
 
     def check(self, seen: Observations) -> Iterator[Finding]:
