@@ -42,7 +42,7 @@ class RateUnusual(Rule):
             if usual is not None and site.rate is not None and site.rate >= usual.far:
                 found[usual, site.rate].append(site)
         for (usual, rate), sites in found.items():
-            others = f", here and at {len(sites) - 1} more sites" if len(sites) > 1 else ""
+            others = f", as do {len(sites) - 1} more" if len(sites) > 1 else ""
             kept = ""
             if _MAY_BE_KEPT <= rate < 1.0:
                 kept = f" If {rate:g} was to be the chance to keep, the rate is {1 - rate:.2g}."
