@@ -132,12 +132,23 @@ def _passed(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Let the steers see a call, and make it as they left it."""
-    if torch.compiler.is_compiling():
-        if any([steer.must_see(call) for steer in _steers]):  # noqa: C419 - compilers know lists
-            _make_in_python()
-            return _in_python(theirs, call, rate, gate, args, kwargs)
-        return _run(theirs, args, kwargs)
+    """Let the steers see a call, and make it as they left it; in Python where one must see it."""
+    if not torch.compiler.is_compiling():
+        return _seen(theirs, call, rate, gate, args, kwargs)
+    if any([steer.must_see(call) for steer in _steers]):  # noqa: C419 - compilers know lists
+        _make_in_python()
+        return _in_python(theirs, call, rate, gate, args, kwargs)
+    return _run(theirs, args, kwargs)
+
+
+def _seen(
+    theirs: Function,
+    call: Call,
+    rate: Slot,
+    gate: Slot | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
     before = call.rate, call.is_training
     for steer in reversed(_steers):
         steer.see(call)
@@ -149,17 +160,17 @@ def _passed(
     return _run_within(call, theirs, args, kwargs)
 
 
-#: `_passed`, at which a compiler leaves its graph; made when one first comes by.
-_in_python: Function = _passed
+#: `_seen`, at which a compiler leaves its graph; made when one first comes by.
+_in_python: Function = _seen
 
 
 @answered_while_tracing
 def _make_in_python() -> None:
     # Not before it is needed: it imports the whole compiler.
     global _in_python  # noqa: PLW0603 - once a process is what is meant
-    if _in_python is _passed:
+    if _in_python is _seen:
         reason = "dropkit sets the rates of single calls in this model, by their names"
-        _in_python = torch.compiler.disable(_passed, reason=reason)
+        _in_python = torch.compiler.disable(_seen, reason=reason)
 
 
 def _run_within(call: Call, theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -312,6 +323,7 @@ def name_of_replaced(value: Any) -> str | None:
 
 class _Replaced(Counted):
     def begin(self, stack: contextlib.ExitStack) -> None:
+        _show_compilers_what_is_there()
         for holder, name, theirs, replacement in PLACES:
             is_own = name in vars(holder)
             setattr(holder, name, replacement)
@@ -319,6 +331,17 @@ class _Replaced(Counted):
                 stack.callback(setattr, holder, name, theirs)
             else:
                 stack.callback(delattr, holder, name)
+
+
+def _show_compilers_what_is_there() -> None:
+    """Let torch's compiler learn its functions before they are replaced.
+
+    When it first compiles anything it looks them up by name, once a process: what it finds then it
+    takes for torch's own, and what it does not find it cannot compile from then on.
+    """
+    from torch._dynamo import trace_rules  # noqa: PLC0415 - a second that not everybody waits for
+
+    trace_rules.get_torch_obj_rule_map()
 
 
 _replaced = _Replaced()
