@@ -262,3 +262,24 @@ def test_checkpoints(use_reentrant: bool, change: Callable[[nn.Module], Change])
             gradients.append(leaf.grad)
             leaf.grad = None
     assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("when", ["while", "after"])
+def test_first_compiled_while_functions_are_replaced(run_python, when) -> None:
+    """What torch's compiler learns once a process it learns of torch's own functions."""
+    done = run_python(
+        "import torch, torch.nn.functional as F, dropkit, warnings\n"
+        "warnings.simplefilter('ignore')\n"
+        "model = torch.nn.Sequential(torch.nn.Dropout(0.5))\n"
+        "def compiled():\n"
+        "    code = torch.compile(lambda x: F.dropout(model(x), 0.5), backend='eager', fullgraph=True)\n"
+        "    return code(torch.ones(1000)).unique().tolist()\n"
+        f"if {when == 'while'}:\n"
+        "    with dropkit.accelerate():\n"
+        "        print(compiled())\n"
+        "else:\n"
+        "    dropkit.accelerate(model).undo()\n"
+        "print(compiled())\n"
+    )
+    lines = 1 + (when == "while")
+    assert (0, "[0.0, 4.0]\n" * lines, "") == (done.returncode, done.stdout, done.stderr)

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 from torch import nn
 
 from dropkit.errors import SiteError
+from dropkit.sites.calls import Call
 from dropkit.sites.change import Change
 from dropkit.sites.code import reads
 from dropkit.sites.held import hold
 from dropkit.sites.patterns import check_patterns, matches, possible_calls
-from dropkit.sites.replaced import Call, ReplacedFunctions
+from dropkit.sites.replaced import ReplacedFunctions
 from dropkit.sites.sources import Source, find_sources
 from dropkit.sites.steering import NamedSteer
 

@@ -11,8 +11,8 @@ import functools
 import inspect
 import threading
 import weakref
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple, Self
+from collections.abc import Iterator
+from typing import Any, Self
 
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
@@ -21,88 +21,10 @@ from torch import Tensor, nn
 from dropkit import functional
 from dropkit.core.counted import Counted
 from dropkit.core.traced_names import answered_while_tracing
+from dropkit.sites.calls import Call, Function, Slot, Steer
 from dropkit.sites.draws import rate_of_keep
 from dropkit.sites.expected import expected_bernoulli
 from dropkit.sites.renamed import Renamed
-
-Function = Callable[..., Any]
-
-
-class Slot(NamedTuple):
-    """Where an argument of a function stands: its position, its name, and what it is if left out."""
-
-    position: int
-    name: str
-    default: Any
-
-    def read(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """The argument in a call."""
-        if len(args) > self.position:
-            return args[self.position]
-        return kwargs.get(self.name, self.default)
-
-    def write(
-        self, args: tuple[Any, ...], kwargs: dict[str, Any], value: Any
-    ) -> tuple[tuple[Any, ...], dict[str, Any]]:
-        """The call with another argument there."""
-        if len(args) > self.position:
-            return (*args[: self.position], value, *args[self.position + 1 :]), kwargs
-        return args, {**kwargs, self.name: value}
-
-
-class Call:
-    """A call of a function that drops, on its way to torch.
-
-    Attributes:
-        function: Its name, as torch has it.
-        rate: Drop rate asked for, in [0, 1], which a steer may change; nan where each element has
-            its own.
-        is_training: Whether it is to draw at all, which a steer may change.
-        is_gated: Whether the function has an argument that says so; else a rate of 0 does.
-        input: What is dropped; for attention the query.
-        note: What a steer keeps with the call.
-    """
-
-    __slots__ = ("function", "input", "is_gated", "is_training", "note", "rate")
-
-    def __init__(
-        self, function: str, rate: float, is_training: bool, is_gated: bool, x: Any
-    ) -> None:
-        self.function, self.rate, self.is_training = function, rate, is_training
-        self.is_gated, self.input = is_gated, x
-        self.note: Any = None
-
-    @property
-    def draws(self) -> bool:
-        """Whether a mask will be drawn."""
-        return self.is_training and not self.rate <= 0.0
-
-
-class Steer:
-    """Sees the calls of functions that drop before they are made, the latest steer first.
-
-    Attributes:
-        sees_last: Whether it is to see what all others have made of a call.
-    """
-
-    sees_last = False
-
-    def see(self, call: Call) -> None:
-        """Look at a call of eager code, and change its rate or mode."""
-
-    def must_see(self, call: Call) -> bool:
-        """Whether a call that a compiler traces may be one to change.
-
-        Whose call it is can be read off the stack only when it is made, so a compiler leaves such
-        a call to Python.
-        """
-        del call
-        return False
-
-    def after(self, call: Call, out: Any) -> Any:
-        """Look at what a call of eager code gave, and return what it is to give."""
-        del call
-        return out
 
 
 class _State(threading.local):
@@ -132,12 +54,23 @@ def _passed(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
 ) -> Any:
-    """Let the steers see a call, and make it as they left it."""
-    if torch.compiler.is_compiling():
-        if any([steer.must_see(call) for steer in _steers]):  # noqa: C419 - compilers know lists
-            _make_in_python()
-            return _in_python(theirs, call, rate, gate, args, kwargs)
-        return _run(theirs, args, kwargs)
+    """Let the steers see a call, and make it as they left it; in Python where one must see it."""
+    if not torch.compiler.is_compiling():
+        return _seen(theirs, call, rate, gate, args, kwargs)
+    if any([steer.must_see(call) for steer in _steers]):  # noqa: C419 - compilers know lists
+        _make_in_python()
+        return _in_python(theirs, call, rate, gate, args, kwargs)
+    return _run(theirs, args, kwargs)
+
+
+def _seen(
+    theirs: Function,
+    call: Call,
+    rate: Slot,
+    gate: Slot | None,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+) -> Any:
     before = call.rate, call.is_training
     for steer in reversed(_steers):
         steer.see(call)
@@ -149,17 +82,17 @@ def _passed(
     return _run_within(call, theirs, args, kwargs)
 
 
-#: `_passed`, at which a compiler leaves its graph; made when one first comes by.
-_in_python: Function = _passed
+#: `_seen`, at which a compiler leaves its graph; made when one first comes by.
+_in_python: Function = _seen
 
 
 @answered_while_tracing
 def _make_in_python() -> None:
     # Not before it is needed: it imports the whole compiler.
     global _in_python  # noqa: PLW0603 - once a process is what is meant
-    if _in_python is _passed:
+    if _in_python is _seen:
         reason = "dropkit sets the rates of single calls in this model, by their names"
-        _in_python = torch.compiler.disable(_passed, reason=reason)
+        _in_python = torch.compiler.disable(_seen, reason=reason)
 
 
 def _run_within(call: Call, theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -312,6 +245,7 @@ def name_of_replaced(value: Any) -> str | None:
 
 class _Replaced(Counted):
     def begin(self, stack: contextlib.ExitStack) -> None:
+        _show_compilers_what_is_there()
         for holder, name, theirs, replacement in PLACES:
             is_own = name in vars(holder)
             setattr(holder, name, replacement)
@@ -319,6 +253,17 @@ class _Replaced(Counted):
                 stack.callback(setattr, holder, name, theirs)
             else:
                 stack.callback(delattr, holder, name)
+
+
+def _show_compilers_what_is_there() -> None:
+    """Let torch's compiler learn its functions before they are replaced.
+
+    When it first compiles anything it looks them up by name, once a process: what it finds then it
+    takes for torch's own, and what it does not find it cannot compile from then on.
+    """
+    from torch._dynamo import trace_rules  # noqa: PLC0415 - a second that not everybody waits for
+
+    trace_rules.get_torch_obj_rule_map()
 
 
 _replaced = _Replaced()

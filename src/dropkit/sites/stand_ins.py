@@ -10,8 +10,9 @@ from torch import Tensor
 from dropkit import functional
 from dropkit.core.binding import CODES
 from dropkit.sites.by_hand import bernoulli, uniform_
+from dropkit.sites.calls import Function
 from dropkit.sites.recurrent import layer_by_layer
-from dropkit.sites.replaced import Function, stand_in
+from dropkit.sites.replaced import stand_in
 
 #: Ours, with torch's arguments (input, p, training, inplace), and whether torch's is on by default.
 _OF_FUNCTIONAL = {

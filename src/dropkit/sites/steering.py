@@ -6,8 +6,8 @@ from weakref import WeakSet
 from torch import nn
 
 from dropkit.sites.caller import find_caller
+from dropkit.sites.calls import Call, Steer
 from dropkit.sites.labels import Labels
-from dropkit.sites.replaced import Call, Steer
 from dropkit.sites.sources import Source
 
 

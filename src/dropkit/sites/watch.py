@@ -14,8 +14,9 @@ from dropkit.core.counted import Counted
 from dropkit.errors import OptionError
 from dropkit.nn import LayerDrop
 from dropkit.sites.caller import Caller, find_caller, run
+from dropkit.sites.calls import Call, Steer
 from dropkit.sites.draws import COMPARISONS, HANDED_ON, UNIFORM, Draw, draw_of
-from dropkit.sites.replaced import Call, ReplacedFunctions, Steer, current_call
+from dropkit.sites.replaced import ReplacedFunctions, current_call
 
 
 @dataclass(slots=True)

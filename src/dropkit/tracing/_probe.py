@@ -8,7 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dropkit.sites.replaced import Call, ReplacedFunctions
+from dropkit.sites.calls import Call
+from dropkit.sites.replaced import ReplacedFunctions
 from dropkit.sites.sources import Source, find_sources
 from dropkit.sites.steering import NamedSteer
 

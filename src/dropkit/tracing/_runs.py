@@ -10,9 +10,10 @@ from torch import nn
 from dropkit.core.naming import named_by
 from dropkit.sites.accelerate import accelerate
 from dropkit.sites.caller import run
+from dropkit.sites.calls import Call, Steer
 from dropkit.sites.drawn import Drawn
 from dropkit.sites.find import Site, look_for_sites
-from dropkit.sites.replaced import Call, ReplacedFunctions, Steer
+from dropkit.sites.replaced import ReplacedFunctions
 from dropkit.sites.sources import find_sources
 from dropkit.sites.untouched import untouched
 from dropkit.sites.watch import arguments_of

@@ -7,7 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dropkit.sites.replaced import Call, ReplacedFunctions, Steer
+from dropkit.sites.calls import Call, Steer
+from dropkit.sites.replaced import ReplacedFunctions
 from dropkit.sites.sources import find_sources
 from dropkit.tracing._runs import Runs
 
