@@ -4,7 +4,10 @@ Fixtures instead of imports: tests are imported by path (``--import-mode=importl
 """
 
 import contextlib
+import copy
+import io
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -15,7 +18,7 @@ from typing import Any
 import hypothesis
 import pytest
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from dropkit.core import kernels, reference
 from dropkit.core.binding import LOADED
@@ -210,3 +213,24 @@ def two_threads() -> Iterator[None]:
     torch.set_num_threads(2)
     yield
     torch.set_num_threads(before)
+
+
+def _copied(layer: nn.Module) -> nn.Module:
+    return copy.deepcopy(layer)
+
+
+def _pickled(layer: nn.Module) -> nn.Module:
+    return pickle.loads(pickle.dumps(layer))
+
+
+def _saved(layer: nn.Module) -> nn.Module:
+    file = io.BytesIO()
+    torch.save(layer, file)
+    file.seek(0)
+    return torch.load(file, weights_only=False)
+
+
+@pytest.fixture(params=[_copied, _pickled, _saved])
+def again(request: pytest.FixtureRequest) -> Callable[[nn.Module], nn.Module]:
+    """The layer a second time: a copy, from a pickle, from a file."""
+    return request.param

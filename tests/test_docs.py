@@ -2,6 +2,8 @@
 
 import doctest
 import re
+import subprocess
+import sys
 import textwrap
 from pathlib import Path
 
@@ -20,6 +22,17 @@ def test_examples_run(page: Path) -> None:
     test = doctest.DocTestParser().get_doctest(examples, {}, page.name, str(page), 0)
     failed, _ = doctest.DocTestRunner(optionflags=doctest.NORMALIZE_WHITESPACE).run(test)
     assert failed == 0
+
+
+def test_pages_of_rules_are_what_the_rules_say() -> None:
+    """The pages that are written from the rules were written since these changed."""
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "generate_rules.py", "--check"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (0, "", "") == (done.returncode, done.stdout, done.stderr)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

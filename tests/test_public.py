@@ -26,10 +26,10 @@ LEVELS = [
     {"finetuning"},
     {"demo"},
     {"reporting"},
-    {"cli"},
+    {"cli", "testing"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LEVELS) for room in rooms}
-HEAVY = ["transformers", "ray", "scipy", "rich", "typer", "jinja2", "matplotlib"]
+HEAVY = ["transformers", "ray", "scipy", "rich", "typer", "jinja2", "matplotlib", "torch._dynamo"]
 
 
 def test_all_is_sorted() -> None:

@@ -1,6 +1,9 @@
 """Dropout for PyTorch that people can trust."""
 
-from dropkit import errors, functional, nn
+from dropkit import errors, functional, nn, testing, uncertainty
+from dropkit.auditing.audit import Audit, audit
+from dropkit.auditing.finding import Finding
+from dropkit.auditing.recalibration import recalibrate_batch_norm
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
@@ -16,10 +19,14 @@ from dropkit.studies.trial import Trial
 from dropkit.tracing.recorder import Recorder
 from dropkit.tracing.result import SiteTrace, Trace
 from dropkit.tracing.trace import trace
+from dropkit.uncertainty import MCPrediction, mc_predict
 
 __all__ = [
     "Address",
     "Arm",
+    "Audit",
+    "Finding",
+    "MCPrediction",
     "Recorder",
     "Schedule",
     "Site",
@@ -28,15 +35,20 @@ __all__ = [
     "Trace",
     "Trial",
     "accelerate",
+    "audit",
     "awaken",
     "effective_rate",
     "errors",
     "find_sites",
     "functional",
     "masks_at",
+    "mc_predict",
     "nn",
+    "recalibrate_batch_norm",
     "set_rates",
     "silence",
+    "testing",
     "trace",
+    "uncertainty",
 ]
 __version__ = "0.1.0"

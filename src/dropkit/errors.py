@@ -6,11 +6,13 @@ the builtin that a caller would catch.
 
 __all__ = [
     "AddressError",
+    "AuditError",
     "CoreError",
     "CoreWarning",
     "DataError",
     "DkError",
     "DtypeError",
+    "EvidenceError",
     "MissingExtraError",
     "OptionError",
     "RateError",
@@ -50,7 +52,15 @@ class SiteError(DkError, LookupError):
 
 
 class DataError(DkError, ValueError):
-    """A data file that cannot be read as the data it should be."""
+    """A data file, or numbers, that cannot be read as the data they should be."""
+
+
+class EvidenceError(DkError, ValueError):
+    """Data that cannot support what is to be promised on them."""
+
+
+class AuditError(DkError, RuntimeError):
+    """A model that cannot be run, so that nothing can be said of it."""
 
 
 class StoreError(DkError, RuntimeError):

@@ -177,3 +177,35 @@ def test_schedule_of_a_rate_in_the_code() -> None:
         assert not model(x).any()
         handle.load_state_dict({**handle.state_dict(), "step": 0})
         assert torch.equal(x, model(x))
+
+
+class Strict:
+    """A config that takes whole numbers only where it had one, as some of Hugging Face's."""
+
+    def __init__(self) -> None:
+        vars(self).update(dropout=0.1, other_dropout=0)
+
+    def __setattr__(self, name: str, value: float) -> None:
+        if name == "other_dropout" and not isinstance(value, int):
+            raise TypeError("expected int")
+        vars(self)[name] = value
+
+    def to_dict(self) -> dict[str, float]:
+        """The fields by name."""
+        return dict(vars(self))
+
+
+class Configured(nn.Module):
+    """Built from such a config."""
+
+    def __init__(self, config: Strict) -> None:
+        super().__init__()
+        self.config = config
+        self.drop = nn.Dropout(config.dropout)
+
+
+def test_strict_config() -> None:
+    """A field that takes no rate is left out, and the others are written."""
+    model = Configured(Strict())
+    set_rates(model, 0.25)
+    assert {"dropout": 0.25, "other_dropout": 0} == model.config.to_dict()

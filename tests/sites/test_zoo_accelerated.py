@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 import dropkit
 from dropkit.core import attention_route, noise_route, route
+from support_entry import tensors
 from support_models import MODELS, Entry
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
@@ -25,14 +26,6 @@ def entry(request) -> Entry:
     for package in entry.needs:
         pytest.importorskip(package)
     return entry
-
-
-def tensors(output: Any) -> list[Tensor]:
-    """All tensors that a model gives."""
-    if isinstance(output, Tensor):
-        return [output]
-    parts = output.values() if hasattr(output, "values") else output
-    return [x for part in parts for x in tensors(part)] if hasattr(parts, "__iter__") else []
 
 
 def test_same_model_in_eval(entry: Entry) -> None:

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
-from torch import Tensor, nn
+from torch import nn
 
 import dropkit
 from dropkit.sites.replaced import PLACES
+from support_entry import tensors
 from support_models import MODELS, Entry
 
 pytestmark = pytest.mark.filterwarnings("ignore:enable_nested_tensor is True")
@@ -29,14 +30,6 @@ def entry(request) -> Entry:
 def _functions_are_put_back() -> Iterator[None]:
     yield
     assert [] == [name for holder, name, theirs, _ in PLACES if getattr(holder, name) != theirs]
-
-
-def tensors(output: Any) -> list[Tensor]:
-    """All tensors that a model gives."""
-    if isinstance(output, Tensor):
-        return [output]
-    parts = output.values() if hasattr(output, "values") else output
-    return [x for part in parts for x in tensors(part)] if hasattr(parts, "__iter__") else []
 
 
 def state(model: nn.Module) -> tuple[Any, ...]:

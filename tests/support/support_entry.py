@@ -58,3 +58,11 @@ def ids(*shape: int, vocabulary: int = 64) -> Tensor:
     """Tokens from 3 up: the first three are padding, start and end in most models."""
     count = torch.Size(shape).numel()
     return (torch.arange(count) * 37 % (vocabulary - 3) + 3).reshape(shape)
+
+
+def tensors(output: Any) -> list[Tensor]:
+    """All tensors that a model gives."""
+    if isinstance(output, Tensor):
+        return [output]
+    parts = output.values() if hasattr(output, "values") else output
+    return [x for part in parts for x in tensors(part)] if hasattr(parts, "__iter__") else []

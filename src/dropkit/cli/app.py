@@ -5,6 +5,7 @@ from typing import Annotated
 import typer
 
 import dropkit
+from dropkit.cli.audit import audit, rule
 from dropkit.cli.compare import compare
 from dropkit.cli.demo import demo
 from dropkit.cli.doctor import doctor
@@ -21,6 +22,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command()(demo)
+app.command()(audit)
+app.command()(rule)
 app.command()(study)
 app.command()(trace)
 app.command()(compare)

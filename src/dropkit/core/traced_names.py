@@ -33,7 +33,7 @@ def name_in_trace(site: nn.Module | None) -> str | None:
     return _name_of(site)
 
 
-def _answered_while_tracing(function: F) -> F:
+def answered_while_tracing(function: F) -> F:
     """What torch.compiler.assume_constant_result does; that would import the whole compiler.
 
     A graph is bound to a module that is handed over, so none is where that can be helped: blocks
@@ -52,7 +52,7 @@ class _Trace(threading.local):
 _trace = _Trace()
 
 
-@_answered_while_tracing
+@answered_while_tracing
 def _is_named() -> bool:
     """Whether names were given: by this trace, or by a module whose call it is a part of."""
     scope, context = current_scope(), _tracing_context()
@@ -69,7 +69,7 @@ def _is_named() -> bool:
     return False
 
 
-@_answered_while_tracing
+@answered_while_tracing
 def _learn(module: nn.Module) -> None:
     scope, context = current_scope(), _tracing_context()
     _trace.context = None if context is None else ref(context)
@@ -77,13 +77,13 @@ def _learn(module: nn.Module) -> None:
         scope.learn_names(module, is_traced=True)
 
 
-@_answered_while_tracing
+@answered_while_tracing
 def _is_named_by_traces() -> bool:
     scope = current_scope()
     return scope is not None and scope.is_named_by_traces
 
 
-@_answered_while_tracing
+@answered_while_tracing
 def _name_of(site: nn.Module) -> str | None:
     scope = current_scope()
     return None if scope is None else scope.name_of(site)

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dropkit.reporting._atomic import write_text
+from dropkit.core.files import write_text
 from dropkit.reporting._json import json_text
 from dropkit.studies.result import StudyResult
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from dropkit.reporting._atomic import write_text
+from dropkit.core.files import write_text
 from dropkit.reporting._page import view_page
 from dropkit.reporting._template import fill
 from dropkit.studies.result import StudyResult

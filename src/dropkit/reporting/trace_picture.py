@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
+from dropkit.core.files import write_bytes, write_text
 from dropkit.errors import MissingExtraError, OptionError
-from dropkit.reporting._atomic import write_bytes, write_text
 from dropkit.reporting._template import fill
 from dropkit.reporting._trace_chain import view_chain
 from dropkit.tracing.result import Trace

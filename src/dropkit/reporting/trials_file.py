@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from dropkit.core.files import write_text
 from dropkit.errors import MissingExtraError, OptionError
-from dropkit.reporting._atomic import write_text
 from dropkit.studies.plan import Json
 from dropkit.studies.result import TrialRecord
 from dropkit.studies.store import opened_to_read, read_design, read_records

@@ -8,6 +8,7 @@ from torch import nn
 from dropkit.errors import SiteError
 from dropkit.sites.change import Change
 from dropkit.sites.code import reads
+from dropkit.sites.held import hold
 from dropkit.sites.patterns import check_patterns, matches, possible_calls
 from dropkit.sites.replaced import Call, ReplacedFunctions
 from dropkit.sites.sources import Source, find_sources
@@ -42,8 +43,7 @@ def awaken(model: nn.Module, only: str | Sequence[str] | None = None) -> Change:
         raise SiteError("`only` must name at least one site; got no pattern.")
     steps = contextlib.ExitStack()
     for module in model.modules():
-        steps.callback(setattr, module, "training", module.training)
-    model.eval()
+        hold(module, "training", False, steps)
     opened = {module for module, name in calls if matches(patterns, name)}
     for source in sources:
         if matches(patterns, source.name):
@@ -55,7 +55,7 @@ def awaken(model: nn.Module, only: str | Sequence[str] | None = None) -> Change:
     for source in sources:
         if source.kind == "LayerDrop" and not matches(patterns, source.name):
             source.set(0.0, steps)
-    steps.enter_context(ReplacedFunctions(model, _OnlySteer(model, patterns)))
+    steps.enter_context(ReplacedFunctions(model, OnlySteer(model, patterns)))
     return Change(steps)
 
 
@@ -72,7 +72,14 @@ def _asks_for(module: nn.Module, opened: set[nn.Module]) -> bool:
     return has_rate and reads(type(module), "p") and reads(module.__class__, "training")
 
 
-class _OnlySteer(NamedSteer):
+class OnlySteer(NamedSteer):
+    """Turns calls on where their site is named, and off elsewhere.
+
+    Args:
+        model: Whose calls are steered.
+        patterns: Globs over the names of sites.
+    """
+
     def __init__(self, model: nn.Module, patterns: Sequence[str]) -> None:
         super().__init__(model)
         self._patterns = patterns

@@ -11,6 +11,7 @@ from torch import nn
 
 _HERE = str(Path(__file__).parent.parent)
 _TORCH = str(Path(torch.__file__).parent)
+_RESUMED = "torch_dynamo_resume_in_"  # the rest of a function that is compiled in parts
 _NOT_THE_MODELS = (_HERE, _TORCH, "<frozen", "<string>")
 
 
@@ -46,26 +47,39 @@ class Caller(NamedTuple):
 def find_caller(modules: Container[nn.Module]) -> Caller | None:
     """The innermost of the modules whose method is running in this thread, if any."""
     frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - no public way to walk cheaply
+    within = resumed = None
     while frame is not None:
         code = frame.f_code
+        if resumed is None and code.co_name.startswith(_RESUMED):
+            resumed = frame
         if "self" in code.co_varnames[:1] or "self" in code.co_freevars:
             module = frame.f_locals.get("self")
             if isinstance(module, nn.Module) and module in modules:
-                return Caller(module, _line(frame))
-        frame = frame.f_back
+                return Caller(module, _line(resumed or frame, within))
+        within, frame = frame, frame.f_back
     return None
 
 
-def _line(frame: FrameType | None) -> Line | None:
-    """The first line from `frame` outwards that is neither torch's nor dropkit's."""
-    while frame is not None:
-        file = frame.f_code.co_filename
-        if frame.f_code is run.__code__:
+def _line(frame: FrameType, within: FrameType | None) -> Line | None:
+    """The first line from `frame` outwards that is neither torch's nor dropkit's.
+
+    Where `frame` is torch's, what it has called may be the model's all the same: a forward that
+    has another word for ``self``.
+    """
+    outer: FrameType | None = frame
+    if within is not None and _is_theirs(frame) and not _is_theirs(within):
+        outer = within
+    while outer is not None:
+        if outer.f_code is run.__code__:
             return None  # the model was called from here: what lies further out is not its code
-        if not file.startswith(_NOT_THE_MODELS):
-            return Line(file, frame.f_lineno)
-        frame = frame.f_back
+        if not _is_theirs(outer):
+            return Line(outer.f_code.co_filename, outer.f_lineno)
+        outer = outer.f_back
     return None
+
+
+def _is_theirs(frame: FrameType) -> bool:
+    return frame.f_code.co_filename.startswith(_NOT_THE_MODELS)
 
 
 def run(model: nn.Module, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:

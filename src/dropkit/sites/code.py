@@ -3,6 +3,7 @@
 import dis
 import functools
 import inspect
+import re
 from collections.abc import Iterator, Mapping
 from types import CodeType, FunctionType, ModuleType
 from typing import Any
@@ -13,7 +14,9 @@ from dropkit.sites.replaced import name_of_replaced
 
 #: How far functions that call functions are followed.
 _DEPTH = 3
-_OF_TENSORS = ("bernoulli", "bernoulli_")  # methods: no global name leads to them
+_OF_TENSORS = ("bernoulli", "bernoulli_", "uniform_")  # methods: no global name leads to them
+_PREPARES = re.compile("init|reset")  # methods that give parameters their first values
+_NOT_THE_MODELS = ("torch", "dropkit", "numpy")
 
 
 def functions_called(cls: type) -> frozenset[str]:
@@ -44,7 +47,7 @@ def _methods(cls: type) -> Iterator[FunctionType]:
         if base is not nn.Module and base is not object:
             for value in vars(base).values():
                 function = inspect.unwrap(value) if callable(value) else value
-                if isinstance(function, FunctionType) and function.__name__ != "__init__":
+                if isinstance(function, FunctionType) and not _PREPARES.search(function.__name__):
                     yield function
 
 
@@ -55,20 +58,24 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
             yield from _codes(constant)
 
 
-def _called(function: FunctionType, depth: int) -> Iterator[str]:
+@functools.cache
+def _called(function: FunctionType, depth: int) -> frozenset[str]:
+    return frozenset(_calls(function, depth))
+
+
+def _calls(function: FunctionType, depth: int) -> Iterator[str]:
     for code in _codes(function.__code__):
         for value in _globals_used(code, function.__globals__):
             name = name_of_replaced(value)
             if name is not None:
                 yield name
-            elif depth and isinstance(value, FunctionType) and _is_near(value, function):
+            elif depth and isinstance(value, FunctionType) and _may_drop(value):
                 yield from _called(value, depth - 1)
 
 
-def _is_near(called: FunctionType, caller: FunctionType) -> bool:
-    """Whether both are of one package: a model's helpers are, a library's tools are not."""
-    ours = str(caller.__module__).partition(".")[0]
-    return called is not caller and str(called.__module__).partition(".")[0] == ours
+def _may_drop(function: FunctionType) -> bool:
+    """Whether it is a model's helper, of whatever package: torch's own ways are known."""
+    return str(function.__module__).partition(".")[0] not in _NOT_THE_MODELS
 
 
 def _globals_used(code: CodeType, names: Mapping[str, Any]) -> Iterator[Any]:

@@ -14,6 +14,7 @@ import torch
 from torch import nn
 
 from dropkit.errors import RatesWarning
+from dropkit.sites.held import hold
 from dropkit.sites.marks import Marks
 from dropkit.sites.sources import Source, find_sources, is_number
 
@@ -32,10 +33,6 @@ class ConfigField:
     name: str
     sites: list[str] = field(default_factory=list)
 
-    def write(self, value: Any) -> None:
-        """Set it; some configs refuse what is no field of theirs."""
-        setattr(self.config, self.name, value)
-
 
 def config_fields(model: nn.Module) -> list[ConfigField]:
     """The rates in the configs of `model`, with the sites that each rules.
@@ -48,38 +45,59 @@ def config_fields(model: nn.Module) -> list[ConfigField]:
 
 
 def _of_model(model: nn.Module) -> Iterator[ConfigField]:
-    prefix, owner = _owner(model)
-    if owner is None:
-        return
-    config = copy.deepcopy(owner.config)
-    marks, fields = Marks(), {}
-    for path, name, value in _rates(config):
-        holder = _at(config, path)
-        key = Source(".".join([*path, name]), model, name, "rate")
-        fields[key.name] = ConfigField(_at(owner.config, path), name)
-        setattr(holder, name, marks.add(key, float(value)))
-    if not fields:
-        return
+    owners = list(_owners(model))
+    for prefix, owner in owners:
+        marks, fields = Marks(), {}
+        config = copy.deepcopy(owner.config)
+        for path, name, value in _rates(config):
+            key = Source(".".join([*path, name]), model, name, "rate")
+            try:
+                setattr(_at(config, path), name, marks.add(key, float(value)))
+            except Exception:  # noqa: BLE001, S112 - a strict config, as where 0 is a whole number
+                continue
+            fields[key.name] = ConfigField(_at(owner.config, path), name)
+        twin = _built(type(owner), config)
+        if twin is not None:
+            for source in find_sources(twin):
+                of = marks.source_of(source.rate)
+                if of is not None:
+                    fields[of.name].sites.append(f"{prefix}{source.name}")
+            yield from fields.values()
+            return
+    if owners and hasattr(owners[0][1], "save_pretrained"):
+        owner = owners[0][1]
+        names = ", ".join(repr(".".join([*path, name])) for path, name, _ in _rates(owner.config))
+        warnings.warn(
+            f"the config of {type(owner).__name__} keeps its rates ({names}): the model cannot "
+            "be built from it alone, so nothing tells which sites they rule. Set them before "
+            "`save_pretrained`.",
+            RatesWarning,
+            stacklevel=4,
+        )
+
+
+def _built(cls: type[nn.Module], config: Any) -> nn.Module | None:
     try:
         with torch.device("meta"), warnings.catch_warnings(), torch.random.fork_rng(devices=[]):
             warnings.simplefilter("ignore")
-            twin = type(owner)(config)
+            return cls(config)
     except Exception:  # noqa: BLE001 - any class may want more than its config, and fail in any way
-        return
-    for source in find_sources(twin):
-        of = marks.source_of(source.rate)
-        if of is not None:
-            fields[of.name].sites.append(f"{prefix}{source.name}")
-    yield from fields.values()
+        return None
 
 
-def _owner(model: nn.Module) -> tuple[str, Any]:
-    """The first module that has a config with rates to be built from, and the path to it."""
+def _owners(model: nn.Module) -> Iterator[tuple[str, Any]]:
+    """The path to a module that has a config with rates to be built from, and the module.
+
+    The first is the model; within a wrapper such as PEFT's, which shows the config of what it
+    wraps, there are others that can be saved themselves.
+    """
+    is_first = True
     for path, module in model.named_modules():
-        config = getattr(module, "config", None)
-        if hasattr(config, "to_dict") and any(True for _ in _rates(config)):
-            return (f"{path}." if path else ""), module
-    return "", None
+        if is_first or hasattr(module, "save_pretrained"):
+            config = getattr(module, "config", None)
+            if hasattr(config, "to_dict") and any(True for _ in _rates(config)):
+                is_first = False
+                yield (f"{path}." if path else ""), module
 
 
 def _rates(config: Any, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], str, Any]]:
@@ -126,8 +144,7 @@ def write_rates(
         if len(found) == 1:
             rate = found.pop()
             if rate != before:
-                steps.callback(one.write, before)
-                one.write(rate)
+                hold(one.config, one.name, rate, steps)
         elif found:
             warnings.warn(
                 f"the config field {one.name!r} stays {before!r}: its {len(one.sites)} sites have "

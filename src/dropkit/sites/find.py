@@ -56,8 +56,16 @@ def find_sites(model: nn.Module, batch: Any = None) -> list[Site]:
     it, which shows calls of functions at rates written in the code, masks made by hand, which
     function a kept rate is for, the line of each call, and what is never called.
 
+    A mask made by hand is seen where it is drawn with ``torch.bernoulli``, or of uniform numbers of
+    torch that are compared with something. Not seen are Python's and numpy's random numbers,
+    ``torch.randint``, ``randperm`` and ``multinomial``, and noise that nothing is compared with.
+    What ``torch.jit`` has compiled shows as the operators that it draws with. A function that drops
+    is known by torch's name for it, by a name in the files of the model's classes, and as an
+    attribute of its modules, there also in a ``functools.partial``; elsewhere only its draw is seen.
+
     Args:
-        model: Any module. It is left as it was to the bit, random generators included.
+        model: Any module. It is left as it was to the bit, torch's random generators included; it
+            runs uncompiled, and without gradients unless it cannot.
         batch: What the model is called with: a tensor, a tuple of arguments, or a mapping of
             names to arguments.
 
@@ -86,7 +94,7 @@ Names = dict[tuple[nn.Module, Line | None, str], str]
 def look_for_sites(model: nn.Module, batch: Any) -> tuple[list[Site], Names]:
     """The sites of `model`, seen as it runs on `batch`, and what their calls can be told by."""
     sources = find_sources(model)
-    with torch.no_grad(), marked(sources) as marks:
+    with marked(sources) as marks:
         in_training = _run(model, batch, is_training=True)
         as_it_is = in_training
         if not all(module.training for module in model.modules()):
@@ -102,10 +110,19 @@ def look_for_sites(model: nn.Module, batch: Any) -> tuple[list[Site], Names]:
 
 
 def _run(model: nn.Module, batch: Any, *, is_training: bool) -> Run:
-    with untouched(model):
-        if is_training:
-            model.train()
-        return watch(model, batch)
+    def watched() -> Run:
+        with untouched(model):
+            if is_training:
+                model.train()
+            return watch(model, batch)
+
+    try:
+        with torch.no_grad():
+            return watched()
+    except RuntimeError:
+        if not torch.is_grad_enabled():
+            raise
+        return watched()  # a forward may ask for gradients, of energies with respect to places say
 
 
 def _unseen(source: Source) -> Site:

@@ -29,7 +29,7 @@ class Labels:
 
     def layer_drop(self, module: nn.Module) -> Source | None:
         """Where the module keeps the rate at which it skips its layers."""
-        own = [source for source in self._sources_of(module) if source.kind == "LayerDrop"]
+        own = [s for s in self._sources_of(module) if s.kind == "LayerDrop" and not s.is_whole]
         return own[0] if own else None
 
     def source_with(self, module: nn.Module, rate: float) -> Source | None:

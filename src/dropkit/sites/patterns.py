@@ -10,6 +10,7 @@ from torch import nn
 from dropkit.core.scope import site_name
 from dropkit.errors import SiteError
 from dropkit.sites.code import functions_called
+from dropkit.sites.replaced import name_of_replaced
 from dropkit.sites.sources import Source
 
 V = TypeVar("V")
@@ -37,8 +38,14 @@ def possible_calls(model: nn.Module) -> list[tuple[nn.Module, str]]:
     return [
         (module, f"{site_name(path)}.{function}".lstrip("."))
         for path, module in model.named_modules()
-        for function in sorted(functions_called(type(module)))
+        for function in sorted({*functions_called(type(module)), *_functions_kept(module)})
     ]
+
+
+def _functions_kept(module: nn.Module) -> list[str]:
+    """As an attribute, by itself or in a ``functools.partial``."""
+    names = map(name_of_replaced, vars(module).values())
+    return [name for name in names if name is not None]
 
 
 def check_patterns(

@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from torch import nn
 
 from dropkit.core.rate import threshold_from_rate
+from dropkit.nn._layer import Layer
 from dropkit.nn.schedules import Schedule
 from dropkit.sites.configs import config_fields, write_rates
+from dropkit.sites.held import Hold
 from dropkit.sites.patterns import check_patterns, first_match, possible_calls
 from dropkit.sites.presets import preset_rates
 from dropkit.sites.replaced import ReplacedFunctions
@@ -26,8 +28,9 @@ def set_rates(model: nn.Module, rates: Rates | str | Scheduled) -> ScheduledRate
 
     Rates that modules keep are set there, and in the config that the model was built from, so that
     ``save_pretrained`` carries them; schedules leave the config alone. Rates that stand in the
-    code are replaced as they are called; compiled code keeps the rate it was compiled with, and
-    takes only one that is for all sites.
+    code are replaced as they are called: a copy or a pickle of the model does not have these. Where
+    several calls are told apart by ``#2`` and so on, they count in the order in which forwards meet
+    them from now on. Code that is compiled meanwhile leaves such calls to Python.
 
     Args:
         model: Any module. Nothing is changed where an error is raised.
@@ -42,12 +45,13 @@ def set_rates(model: nn.Module, rates: Rates | str | Scheduled) -> ScheduledRate
         ``state_dict()`` and ``load_state_dict()``.
 
     Raises:
-        RateError: A rate is outside [0, 1] or nan.
+        RateError: A rate is outside [0, 1] or nan, or one that a layer cannot act at.
         SiteError: A pattern matches no site.
         OptionError: There is no such preset.
 
     Warns:
-        RatesWarning: A field of the model's config cannot carry the rates of its sites.
+        RatesWarning: A field of the model's config cannot carry the rates of its sites, or the
+            model cannot be built from its config, so that nothing tells which sites it rules.
 
     >>> model = nn.Sequential(nn.Linear(2, 2), nn.Dropout(0.3))
     >>> with set_rates(model, {"1": 0.1}):
@@ -71,35 +75,37 @@ def set_rates(model: nn.Module, rates: Rates | str | Scheduled) -> ScheduledRate
     schedules = {key: rate for key, rate in by_pattern.items() if isinstance(rate, Schedule)}
     plain = {key: rate for key, rate in by_pattern.items() if not isinstance(rate, Schedule)}
     now = {key: float(plain.get(key, 0.0)) for key in by_pattern}
-    steps = contextlib.ExitStack()
-    fields = config_fields(model)
     ruled: dict[str, list[Source]] = {key: [] for key in by_pattern}
     for source in sources:
         own = first_match({key: key for key in by_pattern}, source.name)
         if own is not None:
             ruled[own].append(source)
-            source.set(now[own], steps)
-    held = {source.name for key in schedules for source in ruled[key]}
-    write_rates(fields, {s.name: s.rate for s in sources if s.name not in held}, steps)
+            if isinstance(source.module, Layer):
+                source.module.threshold_of(now[own])  # some layers cannot act at every rate
+    steps = contextlib.ExitStack()
+    fields = config_fields(model)
+    holds = {key: [source.set(now[key], steps) for source in found] for key, found in ruled.items()}
+    scheduled = {source.name for key in schedules for source in ruled[key]}
+    write_rates(fields, {s.name: s.rate for s in sources if s.name not in scheduled}, steps)
     if _has_rates_in_its_code(calls, sources):
-        steer = RateSteer(model, lambda name: first_match(now, name), list(by_pattern) == ["*"])
+        is_one = "*" in by_pattern and all(one == by_pattern["*"] for one in by_pattern.values())
+        the_one = (lambda: now["*"]) if is_one else None
+        steer = RateSteer(model, lambda name: first_match(now, name), the_one)
         steps.enter_context(ReplacedFunctions(model, steer))
     return ScheduledRates(
         [
-            ScheduledSite(key, schedule, _setter(key, ruled[key], now))
+            ScheduledSite(key, schedule, _setter(key, holds[key], now))
             for key, schedule in schedules.items()
         ],
         steps,
     )
 
 
-def _setter(
-    pattern: str, sources: Sequence[Source], now: dict[str, float]
-) -> Callable[[float], None]:
+def _setter(pattern: str, holds: Sequence[Hold], now: dict[str, float]) -> Callable[[float], None]:
     def set_rate(rate: float) -> None:
         now[pattern] = rate
-        for source in sources:
-            setattr(source.module, source.attribute, rate)
+        for one in holds:
+            one.set(rate)
 
     return set_rate
 

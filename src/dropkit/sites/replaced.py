@@ -9,12 +9,9 @@ what stands in for torch.
 import contextlib
 import functools
 import inspect
-import sys
 import threading
 import weakref
-from collections import Counter
 from collections.abc import Callable, Iterator
-from types import ModuleType
 from typing import Any, NamedTuple, Self
 
 import torch
@@ -23,7 +20,10 @@ from torch import Tensor, nn
 
 from dropkit import functional
 from dropkit.core.counted import Counted
+from dropkit.core.traced_names import answered_while_tracing
+from dropkit.sites.draws import rate_of_keep
 from dropkit.sites.expected import expected_bernoulli
+from dropkit.sites.renamed import Renamed
 
 Function = Callable[..., Any]
 
@@ -90,13 +90,19 @@ class Steer:
     def see(self, call: Call) -> None:
         """Look at a call of eager code, and change its rate or mode."""
 
+    def must_see(self, call: Call) -> bool:
+        """Whether a call that a compiler traces may be one to change.
+
+        Whose call it is can be read off the stack only when it is made, so a compiler leaves such
+        a call to Python.
+        """
+        del call
+        return False
+
     def after(self, call: Call, out: Any) -> Any:
         """Look at what a call of eager code gave, and return what it is to give."""
         del call
         return out
-
-    def see_compiled(self, call: Call) -> None:
-        """Likewise while a compiler traces it: no stack can be read there."""
 
 
 class _State(threading.local):
@@ -106,6 +112,11 @@ class _State(threading.local):
 _state = _State()
 _steers: list[Steer] = []
 _stand_ins: dict[Function, Function] = {}
+
+
+def active_steers() -> tuple[Steer, ...]:
+    """The steers that see calls now."""
+    return tuple(_steers)
 
 
 def current_call() -> Call | None:
@@ -122,21 +133,33 @@ def _passed(
     kwargs: dict[str, Any],
 ) -> Any:
     """Let the steers see a call, and make it as they left it."""
+    if torch.compiler.is_compiling():
+        if any([steer.must_see(call) for steer in _steers]):  # noqa: C419 - compilers know lists
+            _make_in_python()
+            return _in_python(theirs, call, rate, gate, args, kwargs)
+        return _run(theirs, args, kwargs)
     before = call.rate, call.is_training
-    is_compiling = torch.compiler.is_compiling()
     for steer in reversed(_steers):
-        if is_compiling:
-            steer.see_compiled(call)
-        else:
-            steer.see(call)
+        steer.see(call)
     if (call.rate, call.is_training) != before:
         asked = call.rate if call.is_training else 0.0
         args, kwargs = rate.write(args, kwargs, call.rate if gate else asked)
         if gate:
             args, kwargs = gate.write(args, kwargs, call.is_training)
-    if is_compiling:
-        return _run(theirs, args, kwargs)
     return _run_within(call, theirs, args, kwargs)
+
+
+#: `_passed`, at which a compiler leaves its graph; made when one first comes by.
+_in_python: Function = _passed
+
+
+@answered_while_tracing
+def _make_in_python() -> None:
+    # Not before it is needed: it imports the whole compiler.
+    global _in_python  # noqa: PLW0603 - once a process is what is meant
+    if _in_python is _passed:
+        reason = "dropkit sets the rates of single calls in this model, by their names"
+        _in_python = torch.compiler.disable(_passed, reason=reason)
 
 
 def _run_within(call: Call, theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -148,6 +171,12 @@ def _run_within(call: Call, theirs: Function, args: tuple[Any, ...], kwargs: dic
     for steer in reversed(_steers):
         out = steer.after(call, out)
     return out
+
+
+def _is_detour(name: str, x: Any) -> bool:
+    """Whether torch calls itself again: a default device is a mode that each function asks first."""
+    outer = None if torch.compiler.is_compiling() else _state.call
+    return outer is not None and outer.function == name and outer.input is x
 
 
 def _run(theirs: Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -165,6 +194,8 @@ def _replacement(theirs: Function, rate: Slot, gate: Slot | None) -> Function:
         p = rate.read(args, kwargs)
         is_training = bool(gate.read(args, kwargs)) if gate else p > 0.0
         x = args[0] if args else next(iter(kwargs.values()))
+        if _is_detour(name, x):
+            return _run(theirs, args, kwargs)
         call = Call(name, p, is_training, gate is not None, x)
         return _passed(theirs, call, rate, gate, args, kwargs)
 
@@ -198,8 +229,9 @@ def _bernoulli(theirs: Function) -> Function:
         if not _steers or torch.compiler.is_compiling():
             return _run(theirs, args, kwargs)
         keep = chance.read(args, kwargs)
-        rate = 1.0 - keep if isinstance(keep, (int, float)) else torch.nan
-        call = Call(name, rate, True, False, args[0])
+        if _is_detour(name, args[0]):
+            return _run(theirs, args, kwargs)
+        call = Call(name, rate_of_keep(keep), True, False, args[0])
         for steer in reversed(_steers):
             steer.see(call)
         if not call.draws:
@@ -267,7 +299,12 @@ _ours = {replacement for _, _, _, replacement in PLACES}
 
 
 def name_of_replaced(value: Any) -> str | None:
-    """The name of a function that drops, whether it is replaced now or not; None for another."""
+    """The name of a function that drops, whether it is replaced now or not; None for another.
+
+    So it is for a ``functools.partial`` of one.
+    """
+    while isinstance(value, functools.partial):
+        value = value.func
     if inspect.isroutine(value) and (value in _by_theirs or value in _ours):
         return str(value.__name__)
     return None
@@ -287,50 +324,15 @@ class _Replaced(Counted):
 _replaced = _Replaced()
 
 
-class _Renamed:
-    """Names in the files of models that stand for a replaced function."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._users: Counter[tuple[str, str]] = Counter()
-        self._theirs: dict[tuple[str, str], Function] = {}
-
-    def begin(self, model: nn.Module) -> list[tuple[str, str]]:
-        """Replace them in the files of the classes of `model`; returns what `end` takes."""
-        with self._lock:
-            names = list(self._names(model))
-            self._users.update(names)
-        return names
-
-    def end(self, names: list[tuple[str, str]]) -> None:
-        """Put back those that nobody else needs replaced."""
-        with self._lock:
-            self._users.subtract(names)
-            for file, name in names:
-                if not self._users[file, name] and (file, name) in self._theirs:
-                    setattr(sys.modules[file], name, self._theirs.pop((file, name)))
-
-    def _names(self, model: nn.Module) -> Iterator[tuple[str, str]]:
-        for file in _files(model):
-            for name, value in list(vars(file).items()):
-                key = file.__name__, name
-                if key in self._theirs:
-                    yield key
-                elif inspect.isroutine(value) and value in _by_theirs:
-                    self._theirs[key] = value
-                    setattr(file, name, _by_theirs[value])
-                    yield key
+def _replaced_in(value: Any) -> Function | None:
+    """The replacement of one of theirs, or of a ``functools.partial`` of one; None for another."""
+    if isinstance(value, functools.partial):
+        ours = _replaced_in(value.func)
+        return None if ours is None else functools.partial(ours, *value.args, **value.keywords)
+    return _by_theirs.get(value) if inspect.isroutine(value) else None
 
 
-def _files(model: nn.Module) -> list[ModuleType]:
-    """The files in which the classes of a model are, without torch's and dropkit's."""
-    names = {cls.__module__ for module in model.modules() for cls in type(module).__mro__}
-    files = [sys.modules[name] for name in sorted(names) if name in sys.modules]
-    theirs = ("torch.", "dropkit.", "builtins")
-    return [file for file in files if not file.__name__.startswith(theirs)]
-
-
-_renamed = _Renamed()
+_renamed = Renamed(_replaced_in)
 
 
 class ReplacedFunctions:
@@ -349,13 +351,17 @@ class ReplacedFunctions:
         _replaced.__enter__()
         if steer is not None:
             _steers.insert(0 if steer.sees_last else len(_steers), steer)
+        self._at_the_models_end: weakref.finalize[..., nn.Module] | None = None
         if model is not None:
-            weakref.finalize(model, self.close).atexit = False
+            self._at_the_models_end = weakref.finalize(model, self.close)
+            self._at_the_models_end.atexit = False
 
     def close(self) -> None:
         """Put everything back; a second call does nothing."""
         if self._is_open:
             self._is_open = False
+            if self._at_the_models_end is not None:
+                self._at_the_models_end.detach()  # it would keep the steer, and what that keeps
             if self._steer is not None:
                 _steers.remove(self._steer)
             _replaced.__exit__()

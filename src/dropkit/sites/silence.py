@@ -15,8 +15,10 @@ def silence(model: nn.Module) -> Change:
 
     Rates that modules keep are 0, calls of functions draw nothing whatever their rate, and a mask
     made with ``torch.bernoulli`` is its own expectation. Modes and configs stay as they are; a mask
-    made of ``torch.rand`` by hand, with no rate that a module keeps, is not seen. For code that is
-    compiled meanwhile: what it calls is off in every model.
+    made of ``torch.rand`` by hand, with no rate that a module keeps, is not seen, nor is what
+    ``torch.jit`` has compiled. Code that is compiled meanwhile leaves calls that would draw to
+    Python. A copy or a pickle made meanwhile has the rates of its modules at 0, but draws where it
+    calls functions. Where activations are checkpointed, undo it behind the backward.
 
     Args:
         model: Any module.

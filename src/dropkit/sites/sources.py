@@ -11,6 +11,7 @@ from torch import nn
 from torch.nn.modules.dropout import _DropoutNd
 
 from dropkit.core.scope import site_name
+from dropkit.sites.held import Hold, hold
 
 #: Modules of torch that drop, and do other things too.
 _ALSO = (nn.MultiheadAttention, nn.RNNBase)
@@ -32,12 +33,14 @@ class Source:
         attribute: Under this name.
         kind: Name of the module's class, ``"LayerDrop"``, or ``"rate"`` where only a run can tell
             what the rate is for.
+        is_whole: Whether the module is there to drop: all its calls are one site.
     """
 
     name: str
     module: nn.Module
     attribute: str
     kind: str
+    is_whole: bool = False
 
     @property
     def rate(self) -> float:
@@ -45,20 +48,14 @@ class Source:
         return float(getattr(self.module, self.attribute) or 0.0)
 
     @property
-    def is_whole(self) -> bool:
-        """Whether the module is there to drop: all its calls are one site."""
-        return isinstance(self.module, _DropoutNd) or self.kind not in ("rate", "LayerDrop")
-
-    @property
     def is_settable(self) -> bool:
         """Whether the rate can be written; one that a module learns cannot."""
         own = getattr(type(self.module), self.attribute, None)
         return not isinstance(own, property) or own.fset is not None
 
-    def set(self, rate: float, steps: contextlib.ExitStack) -> None:
-        """Let the module keep this rate; `steps` gets what takes it back."""
-        steps.callback(setattr, self.module, self.attribute, getattr(self.module, self.attribute))
-        setattr(self.module, self.attribute, rate)
+    def set(self, rate: float, steps: contextlib.ExitStack) -> Hold:
+        """Let the module keep this rate; `steps` gets what takes it back, see `hold`."""
+        return hold(self.module, self.attribute, rate, steps)
 
     @property
     def acts(self) -> bool:
@@ -79,19 +76,20 @@ def sources_of(name: str, module: nn.Module) -> Iterator[Source]:
     """The rates that one module keeps itself; `name` is its site name."""
     kind = type(module).__name__
     if isinstance(module, _DropoutNd):
-        yield Source(name, module, "p", kind)
+        yield Source(name, module, "p", kind, is_whole=True)
     elif isinstance(module, _ALSO):
-        yield Source(name, module, "dropout", kind)
+        yield Source(name, module, "dropout", kind, is_whole=True)
     else:
         is_dropper = _DROPPERS.search(kind) is not None
         found = [key for key, value in vars(module).items() if _is_rate(key, value, is_dropper)]
         if is_dropper and not found and is_number(getattr(module, "p", None)):
             found = ["p"]  # a property
         for key in found:
-            if is_dropper and len(found) == 1:
-                yield Source(name, module, key, kind)
+            skips_layers = "layerdrop" in key.replace("_", "").lower()
+            if is_dropper and len(found) == 1 and not skips_layers:
+                yield Source(name, module, key, kind, is_whole=True)
             else:
-                what = "LayerDrop" if "layerdrop" in key.replace("_", "").lower() else "rate"
+                what = "LayerDrop" if skips_layers else "rate"
                 yield Source(f"{name}.{key}".lstrip("."), module, key, what)
 
 

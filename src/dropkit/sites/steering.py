@@ -31,6 +31,11 @@ class NamedSteer(Steer):
         name = self.labels.name_of(caller, call.function, source)
         self.decide(call, name, source, is_whole=own is not None)
 
+    def must_see(self, call: Call) -> bool:
+        """Any call may be the model's."""
+        del call
+        return True
+
     def decide(self, call: Call, name: str, source: Source | None, *, is_whole: bool) -> None:
         """Change the rate or the mode of a call.
 
@@ -54,9 +59,9 @@ class OffSteer(Steer):
         if find_caller(self._modules) is not None:
             call.is_training = False
 
-    def see_compiled(self, call: Call) -> None:
-        """A compiler's stack names no module: what is traced now is this model."""
-        call.is_training = False
+    def must_see(self, call: Call) -> bool:
+        """A call that draws may be the model's."""
+        return call.draws
 
 
 class RateSteer(NamedSteer):
@@ -65,14 +70,17 @@ class RateSteer(NamedSteer):
     Args:
         model: Whose calls are steered.
         rate_of: The rate of a site of this name; None to leave it.
-        is_one: Whether all sites have the same rate: compiled code has no names.
+        the_one: The rate of all sites, where it is one: a call that has it need not be seen.
     """
 
     def __init__(
-        self, model: nn.Module, rate_of: Callable[[str], float | None], is_one: bool
+        self,
+        model: nn.Module,
+        rate_of: Callable[[str], float | None],
+        the_one: Callable[[], float] | None,
     ) -> None:
         super().__init__(model)
-        self._rate_of, self._is_one = rate_of, is_one
+        self._rate_of, self._the_one = rate_of, the_one
 
     def decide(self, call: Call, name: str, source: Source | None, *, is_whole: bool) -> None:
         """What a module keeps was set there, unless only this call of several is meant."""
@@ -82,11 +90,9 @@ class RateSteer(NamedSteer):
         if rate is not None:
             _set(call, rate)
 
-    def see_compiled(self, call: Call) -> None:
-        """One rate for all needs no names."""
-        rate = self._rate_of("") if self._is_one else None
-        if rate is not None:
-            _set(call, rate)
+    def must_see(self, call: Call) -> bool:
+        """A call at another rate may be the model's."""
+        return self._the_one is None or (call.is_training and call.rate != self._the_one())
 
 
 def _set(call: Call, rate: float) -> None:

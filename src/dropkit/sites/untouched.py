@@ -1,19 +1,21 @@
 """Run a model and leave no trace in it."""
 
 import contextlib
+import random
 from collections.abc import Iterator
 
+import numpy as np
 import torch
 from torch import nn
 
 
 @contextlib.contextmanager
 def untouched(model: nn.Module) -> Iterator[None]:
-    """After the block, an error or not, the model and torch's generators are as before to the bit.
+    """After the block, an error or not, the model and the generators are as before to the bit.
 
     Modes, parameters, buffers (batch norm's statistics), gradients and requires_grad are put back;
-    inside, no parameter has a gradient yet. What a model keeps in attributes of its own is not
-    known here.
+    inside, no parameter has a gradient yet. The generators are torch's, Python's and numpy's, with
+    which some models skip layers. What a model keeps in attributes of its own is not known here.
     """
     modes = [(module, module.training) for module in model.modules()]
     tensors = [*model.parameters(), *model.buffers()]
@@ -26,11 +28,14 @@ def untouched(model: nn.Module) -> Iterator[None]:
     gradients = [(p, p.grad) for p in model.parameters()]
     for p in model.parameters():
         p.grad = None
+    others = random.getstate(), np.random.get_state()  # noqa: NPY002 - models draw from it
     devices = {x.device for x in tensors if x.device.type == "cuda"}
     try:
         with torch.random.fork_rng(devices=[device.index or 0 for device in devices]):
             yield
     finally:
+        random.setstate(others[0])
+        np.random.set_state(others[1])  # noqa: NPY002 - likewise
         for module, mode in modes:
             module.training = mode
         for module, name, buffer in slots:

@@ -2,7 +2,7 @@
 
 import contextlib
 import math
-from collections.abc import Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -10,7 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from dropkit.core.counted import Counted
 from dropkit.errors import OptionError
+from dropkit.nn import LayerDrop
 from dropkit.sites.caller import Caller, find_caller, run
 from dropkit.sites.draws import COMPARISONS, HANDED_ON, UNIFORM, Draw, draw_of
 from dropkit.sites.replaced import Call, ReplacedFunctions, Steer, current_call
@@ -52,7 +54,13 @@ class Run:
     n_calls: dict[nn.Module, int] = field(default_factory=dict)
 
 
-def watch(model: nn.Module, batch: Any) -> Run:
+def watch(
+    model: nn.Module,
+    batch: Any,
+    *,
+    draws: Callable[[Run, Container[nn.Module]], "Draws"] | None = None,
+    then: Callable[[Run], None] | None = None,
+) -> Run:
     """Run `model` on `batch` in the mode that it is in, and say what was dropped.
 
     The model runs uncompiled. What a run changes stays changed: see `untouched`.
@@ -60,6 +68,8 @@ def watch(model: nn.Module, batch: Any) -> Run:
     Args:
         model: Any module.
         batch: One batch; see `arguments_of`.
+        draws: Makes what follows the operators of the run, if it is to see more than draws.
+        then: Called behind the forward, while the run is still watched; for a backward.
 
     Raises:
         OptionError: `batch` is of another kind.
@@ -67,14 +77,26 @@ def watch(model: nn.Module, batch: Any) -> Run:
     args, kwargs = arguments_of(batch)
     seen = Run()
     modules = set(model.modules())
-    steer, mode = _Watching(seen, modules), _Draws(seen, modules)
+    steer, mode = _Watching(seen, modules), (draws or Draws)(seen, modules)
     with contextlib.ExitStack() as stack:
-        stack.enter_context(torch.compiler.set_stance("force_eager"))
+        stack.enter_context(_uncompiled)
         stack.enter_context(ReplacedFunctions(model, steer))
         stack.enter_context(_counted_calls(model, seen))
         stack.enter_context(mode)
         seen.output = run(model, args, kwargs)
+        if then is not None:
+            then(seen)
     return seen
+
+
+class _Uncompiled(Counted):
+    """The stance is the process's, and each who sets it puts back what there was before."""
+
+    def begin(self, stack: contextlib.ExitStack) -> None:
+        stack.enter_context(torch.compiler.set_stance("force_eager"))
+
+
+_uncompiled = _Uncompiled()
 
 
 def arguments_of(batch: Any) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
@@ -107,16 +129,23 @@ class _Watching(Steer):
         """Note it, and hang the note on the call, for the draws that it leads to."""
         caller = find_caller(self._modules)
         if caller is not None:
-            call.note = Event(caller, call.function, call.rate, call.is_training)
+            call.note = Event(caller, call.function, float(call.rate), call.is_training)
             self._seen.events.append(call.note)
+            if call.rate == 1.0:  # torch drops all without a draw, and there were nothing to see
+                call.rate = 1.0 - 2.0**-40
 
 
-class _Draws(TorchDispatchMode):
-    """Notes each mask that is drawn: in the call that leads to it, or by itself."""
+class Draws(TorchDispatchMode):
+    """Notes each mask that is drawn: in the call that leads to it, or by itself.
+
+    Args:
+        seen: Gets the events.
+        modules: Of the model.
+    """
 
     def __init__(self, seen: Run, modules: Container[nn.Module]) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self._seen, self._modules = seen, modules
+        self.seen, self.modules = seen, modules
         self._uniform: dict[int, tuple[Tensor, Event]] = {}  # alive, so that no id comes again
 
     def __torch_dispatch__(
@@ -128,20 +157,27 @@ class _Draws(TorchDispatchMode):
     ) -> Any:
         kwargs = kwargs or {}
         draw = draw_of(func, args, kwargs)
+        event = None
         if draw is not None and not self._is_only_uniform(draw):
-            self._note(draw)
+            event = self._note(draw)
         out = func(*args, **kwargs)
-        self._follow(func.name(), args, out)
+        made = self._follow(func.name(), args, out)
+        self.ran(func, args, out, event or made)
+        if event is not None and isinstance(event.caller.module, LayerDrop):
+            return torch.ones_like(out)  # a layer that is left out would hide the sites in it
         return out
+
+    def ran(self, operator: Any, args: tuple[Any, ...], out: Any, event: Event | None) -> None:
+        """See an operator that has run, and the event whose mask it has drawn, if any."""
 
     def _is_only_uniform(self, draw: Draw) -> bool:
         """Whether these are numbers of the core of which a model makes a mask by hand, or none."""
         if draw.function not in UNIFORM or current_call() is not None:
             return False
-        caller = find_caller(self._modules)
+        caller = find_caller(self.modules)
         return caller is not None and not type(caller.module).__module__.startswith("dropkit.")
 
-    def _note(self, draw: Draw) -> None:
+    def _note(self, draw: Draw) -> Event | None:
         call = current_call()
         event = None if call is None else call.note
         if event is None:
@@ -149,33 +185,39 @@ class _Draws(TorchDispatchMode):
         if event is not None:
             event.n_draws += 1
             event.elements += draw.elements
+        return event
 
     def _event(self, draw: Draw) -> Event | None:
-        caller = find_caller(self._modules)
+        caller = find_caller(self.modules)
         if caller is None:
             return None
         event = Event(caller, draw.function, draw.rate, is_training=True)
-        self._seen.events.append(event)
+        self.seen.events.append(event)
         return event
 
-    def _follow(self, operator: str, args: tuple[Any, ...], out: Any) -> None:
+    def _follow(self, operator: str, args: tuple[Any, ...], out: Any) -> Event | None:
         """Uniform numbers that are compared with something are a mask made by hand."""
         name = operator.partition("::")[2].partition(".")[0]
-        if not isinstance(out, Tensor):
-            return
-        if name in UNIFORM:
-            caller = find_caller(self._modules) if current_call() is None else None
+        if name in UNIFORM and isinstance(out, Tensor):
+            caller = find_caller(self.modules) if current_call() is None else None
             if caller is not None:
                 event = Event(caller, name, math.nan, is_training=True, elements=out.numel())
                 self._uniform[id(out)] = out, event
-            return
+            return None
         used = [self._uniform[id(x)] for x in args if id(x) in self._uniform]
         for _, event in used:
             if name in HANDED_ON:
                 self._uniform[id(out)] = out, event
             elif name in COMPARISONS and event.n_draws == 0:
                 event.n_draws = 1
-                self._seen.events.append(event)
+                self.seen.events.append(event)
+                return event
+        return None
+
+
+def hookable(model: nn.Module) -> list[nn.Module]:
+    """The modules that take hooks: those of TorchScript do not."""
+    return [m for m in model.modules() if not isinstance(m, torch.jit.ScriptModule)]
 
 
 @contextlib.contextmanager
@@ -183,7 +225,7 @@ def _counted_calls(model: nn.Module, seen: Run) -> Iterator[None]:
     def count(module: nn.Module, *_: Any) -> None:
         seen.n_calls[module] = seen.n_calls.get(module, 0) + 1
 
-    handles = [module.register_forward_pre_hook(count) for module in model.modules()]
+    handles = [module.register_forward_pre_hook(count) for module in hookable(model)]
     try:
         yield
     finally:

@@ -1,0 +1,1 @@
+"""Exported models, read without running them: where is a mask still drawn?"""
