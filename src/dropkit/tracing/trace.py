@@ -210,6 +210,7 @@ class _Parts:
         ablation, co_adaptation = self.ablations.get(site.name, (None, None))
         return SiteTrace(
             site=site,
+            code=self._runs.code_of(site),
             address=address,
             measured_rate=signals.rate or _rate_of_mask(site, address),
             shape=signals.shape or None,
