@@ -86,15 +86,13 @@ def _recorder(size: tuple[int, int, int], repeats: int) -> None:
         model(**batch).loss.backward()
         optimizer.step()
 
-    recorder = dropkit.Recorder(model, every=2)  # every other step is recorded
-    plain, recorded = [], []
-    for _ in range(10 * repeats):
-        recorded.append(_seconds(lambda: (step(), recorder.step())))
-        plain.append(_seconds(lambda: (step(), recorder.step())))  # switches it on again
+    recorder = dropkit.Recorder(model, every=3)
+    turns: list[list[float]] = [[], [], []]  # recorded and off again, as ever, and on again
+    for at in range(24 * repeats):
+        turns[at % 3].append(_seconds(lambda: (step(), recorder.step())))
     recorder.close()
-    bare = [_seconds(step) for _ in range(10 * repeats)]
-    base = statistics.median(bare)
-    more = (statistics.median(recorded) - base) + (statistics.median(plain) - base)
+    recorded, base, switched_on = (statistics.median(turn) for turn in turns)
+    more = recorded + switched_on - 2 * base
     measure.emit(
         {
             "question": QUESTION,

@@ -35,6 +35,7 @@ def _row(at: int, n_sites: int, name: str) -> SiteTrace:
     half = Estimate(share, 0.5 * share, min(2.0 * share, 1.0))
     return SiteTrace(
         site=Site(name, "Dropout", 0.1, active=True, where=f"model.py:{at}", calls=1, elements=640),
+        code=f"x = self.drop(x)  # {at} {HOSTILE}",
         address=Address(at, 1),
         measured_rate=0.1,
         shape=(4, 160),

@@ -34,7 +34,7 @@ def _train(recorder: dropkit.Recorder, model: nn.Module, steps: int) -> list[flo
         loss.backward()
         optimizer.step()
         recorder.step(loss=loss)
-        losses.append(float(loss.detach()))
+        losses.append(loss.item())
     return losses
 
 

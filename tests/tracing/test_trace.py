@@ -197,6 +197,7 @@ def test_functions_have_addresses_of_their_own() -> None:
     found = dropkit.trace(Two(), torch.ones(256, 20), lambda y: y, samples=32)
     shares = {row.site.name: row.total.value for row in found.sites}
     assert {"dropout", "dropout#2"} == set(shares)
+    assert "b = F.dropout(x, 0.2, self.training)" == found["dropout#2"].code
     expected = 1.0 / (1.0 + 9.0 * 0.25)
     assert expected == pytest.approx(shares["dropout"], abs=0.05)
 

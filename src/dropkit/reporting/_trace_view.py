@@ -41,7 +41,8 @@ class SiteView:
         anchor: Where links lead.
         name: Of the site.
         kind: What drops there.
-        where: Line of the model's code, or a dash.
+        where: File and number of the line of the model's code that calls it.
+        code: That line; empty where there is none.
         level: Of risk; `risk` in words.
         risk: See `level`.
         signs: Reasons for care.
@@ -56,6 +57,7 @@ class SiteView:
     name: str
     kind: str
     where: str
+    code: str
     level: str
     risk: str
     signs: tuple[Sign, ...]
@@ -228,6 +230,7 @@ def _site(at: int, row: SiteTrace, trace: Trace) -> SiteView:
         name=row.site.name or "(the model itself)",
         kind=row.site.kind,
         where=row.site.where or "inside torch",
+        code=row.code or "",
         level=level,
         risk=_RISKS[level],
         signs=signs_of(row),

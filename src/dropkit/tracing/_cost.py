@@ -57,6 +57,7 @@ class Costs:
 class _CostTap(Tap):
     def __init__(self, costs: Costs) -> None:
         self._costs = costs
+        self._open: list[Any] = []
 
     def before(self, name: str, x: Tensor) -> Any:
         del name
@@ -71,13 +72,14 @@ class _CostTap(Tap):
 
         hooks = torch.autograd.graph.saved_tensors_hooks(keep, lambda saved: saved)
         hooks.__enter__()
-        return hooks, kept, time.perf_counter()
+        self._open.append(hooks)
+        return kept, time.perf_counter()
 
     def after(self, name: str, x: Tensor, out: Tensor, note: Any) -> Tensor:
-        hooks, kept, begin = note
+        kept, begin = note
         cost = self._costs.sites.setdefault(name, Cost())
         cost.forward_s += time.perf_counter() - begin
-        hooks.__exit__()
+        self._open.pop().__exit__()
         cost.bytes_kept += sum(kept.values())
         node = out.grad_fn
         if node is not None and node is not x.grad_fn:
@@ -85,6 +87,11 @@ class _CostTap(Tap):
             cost.bytes_kept += _ADDRESS_BYTES if is_dropkits else 0
             _time(node, cost)
         return out
+
+    def close(self) -> None:
+        """Leave what a call that raised has entered."""
+        while self._open:
+            self._open.pop().__exit__()
 
 
 def _time(node: Any, cost: Cost) -> None:
@@ -120,7 +127,12 @@ def measure_costs(runs: Runs, scalar: Callable[[Any], Tensor | None]) -> dict[st
 
 def _measure(runs: Runs, scalar: Callable[[Any], Tensor | None]) -> Costs:
     costs = Costs()
-    with torch.enable_grad(), runs.all_layers(), runs.at(0, {}), tapped(runs, _CostTap(costs)):
+    tap = _CostTap(costs)
+    with contextlib.ExitStack() as stack:
+        stack.callback(tap.close)
+        for context in (torch.enable_grad(), runs.all_layers(), runs.at(0, {})):
+            stack.enter_context(context)
+        stack.enter_context(tapped(runs, tap))
         begin = time.perf_counter()
         loss = scalar(runs.run())
         costs.whole.forward_s = time.perf_counter() - begin

@@ -1,6 +1,7 @@
 """Runs of a model that differ in chosen masks and in nothing else."""
 
 import contextlib
+import linecache
 from collections.abc import Iterator, Mapping
 from typing import Any, Self
 
@@ -56,6 +57,7 @@ class Runs:
             self.sites = [site for site in found if site.active]
             self.idle = [site for site in found if not site.active]
             self._drawn = Drawn(self.model, names)
+            self._lines = {name: line for (_, line, _), name in names.items() if line is not None}
             self._state = torch.get_rng_state()
             self._buffers = [(x, x.detach().clone()) for x in self.model.buffers()]
             self._stack = stack.pop_all()
@@ -67,6 +69,12 @@ class Runs:
     def site_now(self) -> tuple[str, nn.Module] | None:
         """Name of the site that draws right now, and the innermost module that runs."""
         return self._drawn.locate()
+
+    def code_of(self, site: Site) -> str | None:
+        """The line of the model's own code that calls a site; None where there is none to read."""
+        line = self._lines.get(site.name)
+        text = "" if line is None else linecache.getline(line.file, line.number).strip()
+        return text or None
 
     @contextlib.contextmanager
     def at(self, block: int, samples: Mapping[str, int]) -> Iterator[None]:

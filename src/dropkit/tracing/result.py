@@ -15,6 +15,7 @@ class SiteTrace:
 
     Attributes:
         site: Name, kind, rate, line of code, calls and elements.
+        code: The line of the model's own code that calls it.
         address: Of the first call's mask in the sub-network that the signals were taken in; None
             where nothing was drawn by the core.
         measured_rate: Share of elements that were not 0 before and are after, in [0, 1]; for
@@ -49,6 +50,7 @@ class SiteTrace:
     """
 
     site: Site
+    code: str | None = None
     address: Address | None = None
     measured_rate: float | None = None
     shape: tuple[int, ...] | None = None

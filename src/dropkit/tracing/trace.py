@@ -126,7 +126,7 @@ class _Parts:
             with runs.on_core():
                 self.is_repeatable = self._repeats(walker)
                 self.leverage = walker.leverage(
-                    n_blocks, min(n_blocks, max(_MIN_BLOCKS, samples // (2 * d))), progress
+                    n_blocks, min(n_blocks, max(1, samples // (2 * d))), progress
                 )
         self.ablations = self._ablate()
         n_ablated = sum(one is not None for one, _ in self.ablations.values())
@@ -173,7 +173,7 @@ class _Parts:
             key=lambda at: self.leverage.on_loss[at].total.value,
             reverse=True,
         )
-        n_sites = max(1, self._samples // (2 * ABLATION_RUNS))
+        n_sites = max(1, self._samples // (4 * ABLATION_RUNS))
         modes = [(module, module.training) for module in runs.model.modules()]
         runs.model.eval()
         try:
@@ -210,6 +210,7 @@ class _Parts:
         ablation, co_adaptation = self.ablations.get(site.name, (None, None))
         return SiteTrace(
             site=site,
+            code=self._runs.code_of(site),
             address=address,
             measured_rate=signals.rate or _rate_of_mask(site, address),
             shape=signals.shape or None,
