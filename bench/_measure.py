@@ -70,7 +70,8 @@ def interleaved(
     """Seconds a call, `repeats` of them for each case.
 
     The cases take turns, and each turn begins with another case, so that a machine that slows
-    down or a neighbour that wakes up does so for all of them.
+    down or a neighbour that wakes up does so for all of them. The first turn does not count: the
+    first backward passes of a process are several times as slow.
     """
     names = list(cases)
     inside = {name: (around or {}).get(name, contextlib.nullcontext) for name in names}
@@ -79,7 +80,7 @@ def interleaved(
         with inside[name]():
             calls[name] = calls_a_repeat(cases[name], repeat_s, clock)
     seconds: dict[str, list[float]] = {name: [] for name in names}
-    for repeat in range(repeats):
+    for repeat in range(-1, repeats):
         turn = repeat % len(names)
         for name in [*names[turn:], *names[:turn]]:
             call, n = cases[name], calls[name]
@@ -87,7 +88,8 @@ def interleaved(
                 begin = clock()
                 for _ in range(n):
                     call()
-                seconds[name].append((clock() - begin) / n)
+                if repeat >= 0:
+                    seconds[name].append((clock() - begin) / n)
     return seconds
 
 
