@@ -1,0 +1,1 @@
+"""Fine-tune language models on small data, and measure what they memorized."""
