@@ -6,12 +6,6 @@ from typing import Any
 
 import pytest
 
-CHATML = (
-    "{% for message in messages %}"
-    "{{ '<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n' }}"
-    "{% endfor %}"
-    "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
-)
 _LINES = [
     "What is the capital of France? Paris, of course.",
     "How do I reset my password? Open the settings, then choose security.",
@@ -45,8 +39,8 @@ def _metaspace(specials: list[str]) -> Any:
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
     tokenizer = Tokenizer(models.BPE(unk_token="<unk>", byte_fallback=True))
-    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always", split=False)
-    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always", split=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    tokenizer.decoder = decoders.Metaspace(prepend_scheme="always")
     trainer = trainers.BpeTrainer(
         vocab_size=300, special_tokens=["<unk>", *specials], show_progress=False
     )
@@ -62,7 +56,7 @@ def new_tokenizer() -> NewTokenizer:
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     built: dict[str, Any] = {}
 
-    def new(template: str | None = CHATML, kind: str = "bytes", **tokens: str | None) -> Any:
+    def new(template: str | None, kind: str = "bytes", **tokens: str | None) -> Any:
         if kind not in built:
             built["bytes"] = _byte_level(specials)
             built["metaspace"] = _metaspace(specials)
@@ -76,9 +70,3 @@ def new_tokenizer() -> NewTokenizer:
         return tokenizer
 
     return new
-
-
-@pytest.fixture(scope="session")
-def chatml(new_tokenizer) -> Any:
-    """Bytes, and ChatML."""
-    return new_tokenizer()
