@@ -36,6 +36,8 @@ THINKING = (
     "{{ message['content'] + '<|im_end|>\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}"
 )
+#: As DeepSeek R1's: the prompt begins a thought, which no turn has to have.
+PROMPTED_THOUGHT = CHATML.replace("assistant\n'", "assistant\n<think>\n'")
 MARKED = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
     "{% if message['role'] == 'assistant' %}"
@@ -104,6 +106,7 @@ END = "<|im_end|>"
         (MARKED, [f"I am fine.{END}", f"of course{END}"]),
         (LLAMA_2, [f" I am fine. {END}", f" of course {END}"]),
         (THINKING, [f"I am fine.{END}", f"<think>\n\n</think>\n\nof course{END}"]),
+        (PROMPTED_THOUGHT, [f"I am fine.{END}", f"of course{END}"]),
         (NO_PROMPT, ["### assistant: I am fine.\n", "### assistant: of course\n"]),
         (SHOUTING, [f"I AM FINE.{END}", f"OF COURSE{END}"]),
         (PLAIN_TEMPLATE, [f"I am fine.{END}", f"of course{END}"]),
@@ -257,6 +260,22 @@ def test_template_that_hides_answers_is_refused(
     )
     with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
         encode([conversation], new_tokenizer(template), max_length=1000)
+
+
+def test_token_on_both_sides_is_refused(new_tokenizer) -> None:
+    """Where a tokenizer joins prompt and answer, and cannot write them one by one."""
+    template = (
+        "{% for message in messages %}{{ 'assistant: ' if message['role'] == 'assistant' }}"
+        "{{ message['content'] }}{{ eos_token }}{% endfor %}"
+        "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+    )
+    message = (
+        "1 of 1 conversations cannot be learned from; none was taken. chats.jsonl:1 has a token "
+        "that is half an answer and half what stands beside it: let the chat template put a token "
+        "of its own between them, or learn from all turns (loss_on='all'): 'Hello there?'."
+    )
+    with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
+        encode([CHAT], new_tokenizer(template, "metaspace"), max_length=1000)
 
 
 def test_control_tokens_are_refused(chatml) -> None:

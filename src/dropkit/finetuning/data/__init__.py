@@ -3,6 +3,7 @@
 from dropkit.finetuning.data._collate import collate
 from dropkit.finetuning.data._conversation import Conversation, LabelledText, Message
 from dropkit.finetuning.data._encode import NO_LOSS, Encoded, encode
+from dropkit.finetuning.data._labelled import EncodedText, collate_labelled, encode_labelled
 from dropkit.finetuning.data._read import read_conversations, read_labelled
 from dropkit.finetuning.data._split import Split, SplitReport, split, split_report
 from dropkit.finetuning.data._summary import DataSummary, PartSummary, summarize
@@ -15,6 +16,7 @@ __all__ = [
     "Conversation",
     "DataSummary",
     "Encoded",
+    "EncodedText",
     "LabelledText",
     "Message",
     "PartSummary",
@@ -22,7 +24,9 @@ __all__ = [
     "SplitReport",
     "check_tokenizer",
     "collate",
+    "collate_labelled",
     "encode",
+    "encode_labelled",
     "read_conversations",
     "read_labelled",
     "read_template",

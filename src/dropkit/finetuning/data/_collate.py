@@ -25,13 +25,15 @@ def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, Tensor]:
     """
     if not batch:
         raise DataError("`batch` must hold at least one conversation; got none.")
-    length = max(len(each.input_ids) for each in batch)
-    input_ids = torch.full((len(batch), length), pad_id)
-    labels = torch.full((len(batch), length), NO_LOSS)
-    attention_mask = torch.zeros((len(batch), length), dtype=torch.int64)
-    for row, each in enumerate(batch):
-        n = len(each.input_ids)
-        input_ids[row, :n] = torch.tensor(each.input_ids)
-        labels[row, :n] = torch.tensor(each.labels)
-        attention_mask[row, :n] = 1
-    return {"input_ids": input_ids, "attention_mask": attention_mask, "labels": labels}
+    rows = [each.input_ids for each in batch]
+    return {
+        "input_ids": padded(rows, pad_id),
+        "attention_mask": padded([[1] * len(row) for row in rows], 0),
+        "labels": padded([each.labels for each in batch], NO_LOSS),
+    }
+
+
+def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+    """``(len(rows), longest)`` int64, with `filler` after what is shorter."""
+    longest = max(len(row) for row in rows)
+    return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows])

@@ -44,7 +44,8 @@ def _file_records(path: Path, name: str) -> Iterator[Record]:
 def _folder_records(folder: Path) -> Iterator[Record]:
     if (folder / "dataset_dict.json").is_file():
         parts = sorted(entry.name for entry in folder.iterdir() if entry.is_dir())
-        _refuse_parts(folder, parts, f"`{folder / parts[0]}`" if parts else "one")
+        usual = "train" if "train" in parts else "".join(parts[:1])
+        _refuse_parts(folder, parts, f"one, such as `{folder / usual}`")
         folder = folder / parts[0] if parts else folder
     if (folder / "state.json").is_file():
         return _saved_records(folder)
