@@ -56,6 +56,21 @@ END_ONCE = (
     "{{ eos_token if loop.last else '\n' }}{% endfor %}"
     "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
 )
+#: Ends an answer in another way where it is the last.
+LAST_IS_OTHER = (
+    "{% for message in messages %}{{ message['role'] + ': ' + message['content'] }}"
+    "{{ eos_token if loop.last and message['role'] == 'assistant' else '\n' }}{% endfor %}"
+    "{% if add_generation_prompt %}{{ 'assistant: ' }}{% endif %}"
+)
+#: Writes less of an answer once more follows, and in the letters of all else.
+OVERLAPPING = (
+    "{% for message in messages %}"
+    "{{ 'aaaaaaaaa' if loop.last and message['role'] == 'assistant' else 'a' }}{% endfor %}"
+)
+#: Cannot write a prompt.
+NO_QUESTION = (
+    "{% if messages[-1]['role'] == 'user' %}{{ raise_exception('Who answers?') }}{% endif %}"
+)
 #: Writes the last turn first.
 BACKWARDS = (
     "{% for message in messages | reverse %}{{ message['content'] + '<|im_end|>' }}{% endfor %}"
@@ -229,6 +244,9 @@ UNPLACED = (
     ("template", "conversation", "reason"),
     [
         (END_ONCE, CHAT, UNPLACED),
+        (LAST_IS_OTHER, CHAT, UNPLACED),
+        (OVERLAPPING, talk("a", "a", "a", "a"), UNPLACED.replace("2", "4")),
+        (NO_QUESTION, CHAT, "cannot be written by the chat template: Who answers?"),
         (BACKWARDS, CHAT, UNPLACED),
         (
             STRICT,

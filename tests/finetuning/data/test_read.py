@@ -88,6 +88,7 @@ def test_content_decides_what_a_file_is(tmp_path: Path) -> None:
 BAD_LINES = [
     (b'{"messages": [', "is not JSON: Expecting value at column 15"),
     (b"[1]", "is not a JSON object"),
+    (b"[" * 100_000, "is nested too deep"),
     (b"nonsense", "is not JSON: Expecting value at column 1"),
     (b'{"prompt": "\xff", "completion": "x"}', "is not UTF-8: byte 0xff"),
     (b'{"prompt": "\0", "completion": "x"}', "holds NUL bytes"),
@@ -221,6 +222,14 @@ def test_missing_file_is_refused(tmp_path: Path) -> None:
     """By its name."""
     path = tmp_path / "none.jsonl"
     with pytest.raises(DataError, match="^" + re.escape(f"`{path}` does not exist.") + "$"):
+        read_conversations(path)
+
+
+def test_unreadable_file_is_refused(tmp_path: Path) -> None:
+    """With what the system says of it."""
+    path = write(tmp_path, "file", CHAT) / "chats.jsonl"
+    message = f"`{path}` cannot be read: Not a directory."
+    with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
         read_conversations(path)
 
 
