@@ -81,11 +81,11 @@ def _turns(messages: list[list[dict[str, str]]]) -> Iterator[tuple[str, str]]:
         yield sender, "\n".join(texts)
 
 
-def told(file: Path, tokenizer: str) -> Iterator[str]:
+def told(file: Path, folder: str) -> Iterator[str]:
     """What becomes of the file, in numbers."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - takes seconds, and is seldom asked for
 
-    tokenizer = AutoTokenizer.from_pretrained(tokenizer)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
     parts = split(read_conversations(file))
     train, held_out = (
         encode(part, tokenizer, max_length=512, if_all_cut="leave out")

@@ -38,6 +38,10 @@ THINKING = (
 )
 #: As DeepSeek R1's: the prompt begins a thought, which no turn has to have.
 PROMPTED_THOUGHT = CHATML.replace("assistant\n'", "assistant\n<think>\n'")
+#: As Phi 3's: whatever is written without a prompt for an answer ends with the end of a text.
+CLOSED = CHATML.replace("{% endif %}", "{% else %}{{ bos_token }}{% endif %}")
+#: Turns that nothing stands between.
+DENSE = CHATML.replace("<|im_end|>\n", "<|im_end|>")
 MARKED = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
     "{% if message['role'] == 'assistant' %}"
@@ -122,6 +126,8 @@ END = "<|im_end|>"
         (LLAMA_2, [f" I am fine. {END}", f" of course {END}"]),
         (THINKING, [f"I am fine.{END}", f"<think>\n\n</think>\n\nof course{END}"]),
         (PROMPTED_THOUGHT, [f"I am fine.{END}", f"of course{END}"]),
+        (CLOSED, [f"I am fine.{END}", f"of course{END}"]),
+        (DENSE, [f"I am fine.{END}", f"of course{END}"]),
         (NO_PROMPT, ["### assistant: I am fine.\n", "### assistant: of course\n"]),
         (SHOUTING, [f"I AM FINE.{END}", f"OF COURSE{END}"]),
         (PLAIN_TEMPLATE, [f"I am fine.{END}", f"of course{END}"]),

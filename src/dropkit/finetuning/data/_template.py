@@ -104,11 +104,12 @@ def rendered(conversation: Conversation, tokenizer: Any) -> Rendered:
 
 
 def _answer(messages: Sequence[Message], index: int, text: str, tokenizer: Any) -> tuple[int, int]:
-    turn = messages[index].content.strip()
+    before, turn = messages[:index], messages[index].content.strip()
     until = _written(messages[: index + 1], tokenizer)
-    start = _start(messages[:index], until, turn, tokenizer)
+    start, closing = _start(before, until, turn, tokenizer)
     if start is None or text[:start] != until[:start]:
         raise Refused(_unplaced(index))
+    until = until.removesuffix(closing)
     answer, mark = _mark(until[start:], turn)
     if text.startswith(until):
         end = start + len(answer) + len(mark)
@@ -123,27 +124,33 @@ def _answer(messages: Sequence[Message], index: int, text: str, tokenizer: Any) 
     return start, end
 
 
-def _start(before: Sequence[Message], until: str, turn: str, tokenizer: Any) -> int | None:
-    """Where the prompt for a turn ends in `until`, the text that ends with this turn."""
+def _start(
+    before: Sequence[Message], until: str, turn: str, tokenizer: Any
+) -> tuple[int | None, str]:
+    """Where the prompt for a turn ends in `until`, and what the template puts after every text."""
     is_greeting = all(message.role != "user" for message in before)
     try:
         prompt = _written(before, tokenizer, add_generation_prompt=True)
         plain = _written(before, tokenizer)
     except Refused:
         if is_greeting:  # many templates cannot write what stands before it
-            return until.find(turn) if until.count(turn) == 1 else None
+            return until.find(turn) if until.count(turn) == 1 else None, ""
         raise
+    closing = _closing(plain, prompt, tokenizer)
     if until.startswith(prompt):
-        return len(prompt)
+        return len(prompt), closing
     # Some prompts say more than the head of a turn does, such as "<think>" to begin with.
-    head = _common(prompt, until)
-    return head if len(plain) <= head and until[head:].lstrip().startswith(turn) else None
+    for place in range(len(prompt), len(plain.removesuffix(closing)) - 1, -1):
+        if until[:place] == prompt[:place] and until[place:].lstrip().startswith(turn):
+            return place, closing
+    return None, closing
 
 
-def _common(one: str, other: str) -> int:
-    """How many characters both begin with."""
-    pairs = enumerate(zip(one, other, strict=False))
-    return next((k for k, (a, b) in pairs if a != b), min(len(one), len(other)))
+def _closing(plain: str, prompt: str, tokenizer: Any) -> str:
+    """The token that ends `plain`, but is not in `prompt`, which goes on from there."""
+    marks = () if prompt.startswith(plain) else tokenizer.all_special_tokens
+    ends = (mark for mark in marks if plain.endswith(mark))
+    return next((mark for mark in ends if prompt.startswith(plain.removesuffix(mark))), "")
 
 
 def _mark(answer: str, turn: str) -> tuple[str, str]:
