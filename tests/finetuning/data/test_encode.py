@@ -75,6 +75,8 @@ OVERLAPPING = (
 NO_QUESTION = (
     "{% if messages[-1]['role'] == 'user' %}{{ raise_exception('Who answers?') }}{% endif %}"
 )
+#: Begins in another way when more follows.
+COUNTING = "{{ (messages | length + 1) // 2 }}" + CHATML
 #: Writes the last turn first.
 BACKWARDS = (
     "{% for message in messages | reverse %}{{ message['content'] + '<|im_end|>' }}{% endfor %}"
@@ -254,6 +256,8 @@ UNPLACED = (
         (OVERLAPPING, talk("a", "a", "a", "a"), UNPLACED.replace("2", "4")),
         (NO_QUESTION, CHAT, "cannot be written by the chat template: Who answers?"),
         (BACKWARDS, CHAT, UNPLACED),
+        (COUNTING, CHAT, UNPLACED),
+        (CHATML, talk("assistant", "a", "b", first="assistant"), UNPLACED.replace("2", "1")),
         (
             STRICT,
             talk("Paris", "Hello", "Paris", first="assistant"),

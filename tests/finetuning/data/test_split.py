@@ -65,6 +65,13 @@ def test_copies_stay_together_and_are_counted() -> None:
     )
 
 
+def test_large_set_of_copies_does_not_spoil_the_share() -> None:
+    """It is learned from, as it is more than what is to be held out."""
+    copies = [pair("Hello", "Hi!", f"{k}") for k in range(30)]
+    for seed in range(20):
+        assert 26 == len(split([*copies, *MANY], 0.2, seed).held_out)
+
+
 def test_what_is_no_copy() -> None:
     """Other roles, other words, and smileys, which have neither letters nor digits."""
     texts = [pair("a", ":)"), pair("a", ":("), pair("a", "b"), pair("a b", "c"), pair("ab", "c")]
