@@ -42,15 +42,10 @@ def test_batch_of_labelled_texts() -> None:
     assert [1, 0] == done["labels"].tolist()
 
 
-@pytest.mark.parametrize(
-    ("function", "message"),
-    [
-        (collate, "`batch` must hold at least one conversation; got none."),
-        (collate_labelled, "`batch` must hold at least one text; got none."),
-    ],
-)
-def test_empty_batches_are_refused(function, message) -> None:
+@pytest.mark.parametrize("function", [collate, collate_labelled])
+def test_empty_batches_are_refused(function) -> None:
     """There is nothing to pad to."""
+    message = "`batch` must hold at least one example; got none."
     with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
         function([], 0)
 

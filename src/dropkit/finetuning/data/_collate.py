@@ -23,17 +23,23 @@ def collate(batch: Sequence[Encoded], pad_id: int) -> dict[str, Tensor]:
     Raises:
         DataError: The batch is empty.
     """
-    if not batch:
-        raise DataError("`batch` must hold at least one conversation; got none.")
-    rows = [each.input_ids for each in batch]
     return {
-        "input_ids": padded(rows, pad_id),
-        "attention_mask": padded([[1] * len(row) for row in rows], 0),
-        "labels": padded([each.labels for each in batch], NO_LOSS),
+        **padded_inputs([each.input_ids for each in batch], pad_id),
+        "labels": _padded([each.labels for each in batch], NO_LOSS),
     }
 
 
-def padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
+def padded_inputs(rows: Sequence[Sequence[int]], pad_id: int) -> dict[str, Tensor]:
+    """``input_ids`` and ``attention_mask`` of rows of tokens."""
+    if not rows:
+        raise DataError("`batch` must hold at least one example; got none.")
+    return {
+        "input_ids": _padded(rows, pad_id),
+        "attention_mask": _padded([[1] * len(row) for row in rows], 0),
+    }
+
+
+def _padded(rows: Sequence[Sequence[int]], filler: int) -> Tensor:
     """``(len(rows), longest)`` int64, with `filler` after what is shorter."""
     longest = max(len(row) for row in rows)
     return torch.tensor([[*row, *[filler] * (longest - len(row))] for row in rows])

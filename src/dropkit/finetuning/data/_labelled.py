@@ -7,8 +7,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dropkit.errors import DataError, OptionError
-from dropkit.finetuning.data._collate import padded
+from dropkit.errors import OptionError
+from dropkit.finetuning.data._collate import padded_inputs
 from dropkit.finetuning.data._conversation import LabelledText
 from dropkit.finetuning.data._refusals import Refused, taken
 
@@ -77,12 +77,8 @@ def collate_labelled(batch: Sequence[EncodedText], pad_id: int) -> dict[str, Ten
     Raises:
         DataError: The batch is empty.
     """
-    if not batch:
-        raise DataError("`batch` must hold at least one text; got none.")
-    rows = [each.input_ids for each in batch]
     return {
-        "input_ids": padded(rows, pad_id),
-        "attention_mask": padded([[1] * len(row) for row in rows], 0),
+        **padded_inputs([each.input_ids for each in batch], pad_id),
         "labels": torch.tensor([each.label for each in batch]),
     }
 
