@@ -10,6 +10,10 @@ import dropkit
 
 # A module that needs its extra cannot be asked for its examples without it.
 _NEEDS = {
+    "lightning": [
+        "src/dropkit/studies/recipes/lightning.py",
+        "src/dropkit/studies/recipes/lightning_masks.py",
+    ],
     "triton": ["src/dropkit/core/triton.py"],
     "transformers": [
         "src/dropkit/studies/recipes/trainer.py",

@@ -9,9 +9,8 @@ from pathlib import Path
 import pytest
 import torch
 
-import dropkit
 from dropkit.core.scope import current_scope
-from dropkit.errors import MissingExtraError
+from dropkit.errors import MissingExtraError, OptionError
 from dropkit.nn.schedules import Schedule
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
@@ -294,4 +293,19 @@ def test_missing_transformers_names_the_extra(monkeypatch) -> None:
     message = "a recipe for Trainer needs transformers: pip install 'dropkit[finetune]'."
     with pytest.raises(MissingExtraError, match="^" + re.escape(message) + "$"):
         from dropkit.studies.recipes.trainer import TrainerFit  # noqa: F401
-    assert dropkit.errors.MissingExtraError is MissingExtraError
+
+
+def test_decay_that_is_not_the_arms_is_refused(tmp_path) -> None:
+    """An optimizer that was brought along must have the arm's weight decay."""
+
+    def keep(trial: Trial) -> transformers.Trainer:
+        made = make(trial, folder=tmp_path)
+        made.optimizer = torch.optim.SGD(made.model.parameters(), lr=0.1, weight_decay=0.5)
+        return made
+
+    message = (
+        "the optimizer must decay by the 0.25 of arm 'decay'; got 0.5. Give it "
+        "trial.arm.weight_decay where it is made."
+    )
+    with pytest.raises(OptionError, match="^" + re.escape(message) + "$"):
+        TrainerFit(keep)(Trial(Arm("decay", weight_decay=0.25), 0))

@@ -10,10 +10,12 @@ from torch import nn
 from torch.utils.data import Subset
 
 from dropkit.studies.costs import Costs
+from dropkit.studies.recipes.chance import chance_put_back, seed_all
+from dropkit.studies.recipes.decay import check_weight_decay
 from dropkit.studies.recipes.trainer_masks import NamedMasks  # first: it says what is missing
 from dropkit.studies.trial import Trial
 
-from transformers import Trainer, TrainerCallback, set_seed  # isort: skip
+from transformers import Trainer, TrainerCallback  # isort: skip
 
 #: What a Trainer logs of its own speed; it would make equal runs look different.
 _SPEED = ("_runtime", "_per_second", "_time", "epoch", "num_input_tokens_seen", "total_flos")
@@ -31,7 +33,7 @@ class TrainerFit:
     Args:
         make: Makes a Trainer for a trial, with a model or a ``model_init`` of its own. It is
             called under the trial's seed for weights; what else it draws, such as the split, it
-            takes from ``trial.seed(...)``. An optimizer that it brings along must read
+            takes from ``trial.seed(...)``. An optimizer that it brings along must have
             ``trial.arm.weight_decay`` itself. Must be picklable where there are workers.
 
     Returns:
@@ -42,6 +44,8 @@ class TrainerFit:
 
     Raises:
         MissingExtraError: When this module is imported without transformers.
+        OptionError: When called: the arm has weight decay, and an optimizer that `make` brought
+            along has not.
     """
 
     make: Callable[[Trial], Trainer]
@@ -53,31 +57,20 @@ class TrainerFit:
 
     def __call__(self, trial: Trial) -> dict[str, float]:
         """Run `trial`."""
-        set_seed(_seed(trial, "weights"))
-        trainer = self.make(trial)
-        _seed_trainer(trainer, trial)
-        costs = Costs(trainer.args.device)
-        with contextlib.ExitStack() as stack:
+        with chance_put_back(), contextlib.ExitStack() as stack:
+            weights = seed_all(trial, "weights")
+            trainer = self.make(trial)
+            order = seed_all(trial, "order")
+            trainer.args.seed = weights  # of a `model_init`
+            trainer.args.data_seed = trainer.accelerator.dataloader_config.data_seed = order
+            trainer.args.weight_decay = trial.arm.weight_decay
+            costs = Costs(trainer.args.device)
             for callback in (_Watch(trial, costs, stack), stack.enter_context(NamedMasks(trial))):
                 trainer.add_callback(callback)
                 stack.callback(trainer.remove_callback, callback)
             trainer.train()
-        if trial.reasons:
-            return {}
-        return {**_losses(trainer), **costs.metrics()}
-
-
-def _seed(trial: Trial, purpose: str) -> int:
-    return trial.seed(purpose) % 2**32  # numpy takes no more
-
-
-def _seed_trainer(trainer: Trainer, trial: Trial) -> None:
-    """What chance decides in `trainer` comes from `trial` from now on."""
-    trainer.args.seed = _seed(trial, "weights")  # of `model_init`
-    trainer.args.data_seed = _seed(trial, "order")
-    trainer.accelerator.dataloader_config.data_seed = trainer.args.data_seed
-    trainer.args.weight_decay = trial.arm.weight_decay
-    set_seed(_seed(trial, "order"))
+            stack.close()
+            return {} if trial.reasons else {**_losses(trainer), **costs.metrics()}
 
 
 class _Watch(TrainerCallback):
@@ -87,12 +80,13 @@ class _Watch(TrainerCallback):
         self._trial, self._costs, self._stack = trial, costs, stack
 
     def on_train_begin(
-        self, args: Any, state: Any, control: Any, model: nn.Module | None = None, **_: Any
+        self, *_: Any, model: nn.Module | None = None, optimizer: Any = None, **__: Any
     ) -> None:
         """The model is there at last: a `model_init` makes it when training begins."""
-        del args, state, control
         if model is not None:
             self._stack.enter_context(self._trial.apply(model))
+        if optimizer is not None:
+            check_weight_decay(self._trial, [optimizer])
 
     def on_step_begin(self, *_: Any, **__: Any) -> None:
         self._costs.begin_step()

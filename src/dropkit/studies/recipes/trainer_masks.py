@@ -42,31 +42,32 @@ class NamedMasks(TrainerCallback):
         self._block = contextlib.ExitStack()
         self._micro_batch = 0
 
-    def on_train_begin(  # noqa: D102 - the names of these are their documentation
-        self, args: Any, state: Any, control: Any, model: nn.Module | None = None, **_: Any
-    ) -> None:
-        del args, state, control
+    def on_train_begin(self, *_: Any, model: nn.Module | None = None, **__: Any) -> None:
+        """Training begins, or begins again."""
         self.close()
         if model is not None:
             self._model.enter_context(accelerate(model))
 
-    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
-        del control
+    def on_step_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        """The first micro batch of a step."""
         self._micro_batch = 0
         self._open(args, state)
 
-    def on_substep_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:  # noqa: D102
-        del control
+    def on_substep_end(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
+        """The next one."""
         self._micro_batch += 1
         self._open(args, state)
 
-    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:  # noqa: D102
+    def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
+        """All gradients of the step are there."""
         self._block.close()
 
-    def on_epoch_end(self, *_: Any, **__: Any) -> None:  # noqa: D102
+    def on_epoch_end(self, *_: Any, **__: Any) -> None:
+        """An epoch that was ended early leaves no block open."""
         self._block.close()
 
-    def on_train_end(self, *_: Any, **__: Any) -> None:  # noqa: D102
+    def on_train_end(self, *_: Any, **__: Any) -> None:
+        """Training has ended."""
         self.close()
 
     def close(self) -> None:
