@@ -214,6 +214,11 @@ def test_loss_on_all(new_tokenizer) -> None:
     assert encoded.n_loss == len(encoded.input_ids) - 1
 
 
+def test_nothing_becomes_nothing(chatml) -> None:
+    """A part without conversations has no tokens, and that is no fault."""
+    assert [] == encode([], chatml, max_length=9)
+
+
 def test_cut_is_counted(chatml) -> None:
     """The beginning is kept, and what is cut is a number."""
     [whole] = encode([CHAT], chatml, max_length=1000)

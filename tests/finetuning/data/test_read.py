@@ -89,6 +89,7 @@ BAD_LINES = [
     (b'{"messages": [', "is not JSON: Expecting value at column 15"),
     (b"[1]", "is not a JSON object"),
     (b"[" * 100_000, "is nested too deep"),
+    (b'{"id": ' + b"1" * 5000 + b"}", "has an integer of too many digits"),
     (b"nonsense", "is not JSON: Expecting value at column 1"),
     (b'{"prompt": "\xff", "completion": "x"}', "is not UTF-8: byte 0xff"),
     (b'{"prompt": "\0", "completion": "x"}', "holds NUL bytes"),

@@ -54,7 +54,7 @@ def encode(
 
     The loss is on what the assistant has to write itself: from the end of the template's prompt for
     a turn to the mark that ends the turn. Where the template has ``{% generation %}`` marks, it is
-    on what these enclose. The prompt's tokens are those that it has alone, as in use.
+    on what these enclose; elsewhere the prompt's tokens are those that it has alone, as in use.
 
     Args:
         conversations: From `read_conversations`.
@@ -65,7 +65,7 @@ def encode(
             ``"refuse"`` raises, ``"leave out"`` leaves it out of the result; `summarize` counts it.
 
     Returns:
-        One for each conversation, in order.
+        One for each conversation, in order, save those that were left out.
 
     Raises:
         OptionError: An argument is outside the values it may take.
@@ -99,7 +99,7 @@ def encode(
 
     result = taken(conversations, take, _told, _opening)
     kept = [encoded for encoded in result if encoded.n_loss > 0]
-    if not kept:
+    if conversations and not kept:
         raise DataError(
             f"no conversation has an answer within its first {max_length:,} tokens. Raise "
             "`max_length`."

@@ -86,6 +86,8 @@ def _json_fields(text: str) -> dict[str, object]:
         raise Refused(f"is not JSON: {error.msg} at column {error.colno}") from error
     except RecursionError as error:
         raise Refused("is nested too deep") from error
+    except ValueError as error:  # Python's limit on the digits of an integer
+        raise Refused("has an integer of too many digits") from error
     if not isinstance(value, dict):
         raise Refused("is not a JSON object")
     return value
