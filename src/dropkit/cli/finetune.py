@@ -142,7 +142,6 @@ def finetune(  # noqa: PLR0913 - a command has an argument for each option
     )
     check_out(out, overwrite=overwrite)
     run = out.with_name(f"{out.name}.run")
-    run.mkdir(exist_ok=True)
     study = finetune_study(settings, run)
     console.print(f"[bold]{escape(study.title)}[/] kept in {escape(str(run))}")
     found = run_live(study, console)
