@@ -31,6 +31,7 @@ class Trunk:
 
     def __init__(self, model: nn.Module, blocks: nn.ModuleList, n: int) -> None:
         self._model, self._blocks, self._n = model, blocks, n
+        self._trunk = list(blocks[:n])
         self._states: dict[tuple[int, ...], Tensor] = {}
 
     @classmethod
@@ -69,10 +70,16 @@ class Trunk:
     @contextlib.contextmanager
     def skipped(self) -> Iterator[None]:
         """A block in which the model reads what `collate` gives: the trunk hands it on."""
+        with self._with([_Passed() for _ in range(self._n)]):
+            yield
+
+    @contextlib.contextmanager
+    def _with(self, blocks: Sequence[nn.Module]) -> Iterator[None]:
+        """Others in place of the trunk's."""
         held = [self._blocks[k] for k in range(self._n)]
+        for k, block in enumerate(blocks):
+            self._blocks[k] = block
         try:
-            for k in range(self._n):
-                self._blocks[k] = _Passed()
             yield
         finally:
             for k, block in enumerate(held):
@@ -102,7 +109,7 @@ class Trunk:
         self._model.eval()
         device = next(self._model.parameters()).device
         try:
-            with torch.no_grad():
+            with torch.no_grad(), self._with(self._trunk):
                 self._model(input_ids=torch.tensor([ids], device=device))
         except _Reached:
             pass
