@@ -156,6 +156,22 @@ def test_masks_do_not_hang_on_ambient_chance(tmp_path) -> None:
     assert equal(*results)
 
 
+def test_masks_by_example_do_not_hang_on_the_division(tmp_path) -> None:
+    """Eight examples at once, or two by two over four micro batches, drop the same elements."""
+    for by_example in (True, False):
+        kept = []
+        for size in (8, 2):
+            seen = Seen()
+            divided = {
+                "per_device_train_batch_size": size,
+                "gradient_accumulation_steps": 8 // size,
+            }
+            fit = fit_of(tmp_path, callbacks=[seen], max_steps=1, **divided)
+            TrainerFit(fit.make, by_example=by_example)(Trial(HALF, 0))
+            kept.append(torch.cat(seen.kept))
+        assert by_example == torch.equal(*kept)
+
+
 class Stirred(transformers.TrainerCallback):
     """Seeds torch anew in the middle of everything."""
 
