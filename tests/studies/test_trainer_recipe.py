@@ -5,10 +5,12 @@ import math
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import dropkit
 from dropkit.core.scope import current_scope
 from dropkit.errors import MissingExtraError, OptionError
 from dropkit.nn.schedules import Schedule
@@ -170,6 +172,28 @@ def test_masks_by_example_do_not_hang_on_the_division(tmp_path) -> None:
             TrainerFit(fit.make, by_example=by_example)(Trial(HALF, 0))
             kept.append(torch.cat(seen.kept))
         assert by_example == torch.equal(*kept)
+
+
+def test_every_batch_of_every_rank_has_a_name_of_its_own() -> None:
+    """Three micro batches of two ranks are six names; by example, they are rows of one."""
+    for by_example in (False, True):
+        kept = []
+        for rank in (0, 1):
+            masks = NamedMasks(Trial(HALF, 0), by_example=by_example)
+            model = torch.nn.Sequential(dropkit.nn.Dropout(0.5))
+            args = SimpleNamespace(world_size=2, process_index=rank, train_batch_size=4)
+            state = SimpleNamespace(global_step=7)
+            masks.on_train_begin(model=model)
+            masks.on_step_begin(args, state, None)
+            for _ in range(3):
+                kept.append(model(torch.ones(4, 16)) != 0)
+                masks.on_substep_end(args, state, None)
+            masks.on_train_end()
+        assert 6 == len({mask.numpy().tobytes() for mask in kept})
+        with Trial(HALF, 0).masks(7, rows=range(24)):
+            whole = model(torch.ones(24, 16)) != 0
+        order = [kept[k] for k in (0, 3, 1, 4, 2, 5)]
+        assert by_example == torch.equal(torch.cat(order), whole)
 
 
 class Stirred(transformers.TrainerCallback):
