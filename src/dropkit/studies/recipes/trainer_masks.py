@@ -6,6 +6,7 @@ from typing import Any, Self
 
 from torch import Tensor, nn
 
+from dropkit.core.scope import current_scope
 from dropkit.errors import MissingExtraError
 from dropkit.sites.accelerate import accelerate
 from dropkit.studies.trial import Trial
@@ -95,7 +96,7 @@ class NamedMasks(TrainerCallback):
         if not self._by_example:
             self._block.enter_context(self._trial.masks(self._step, batch))
 
-    def _see(self, _: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+    def _see(self, model: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
         """A forward begins: its examples are the next of the step."""
         sizes = [x.shape[0] for x in (*args, *inputs.values()) if isinstance(x, Tensor) and x.dim()]
         if self._n_rows is None or not sizes or sizes[0] == self._n_rows:
@@ -103,6 +104,9 @@ class NamedMasks(TrainerCallback):
         self._block.close()
         rows = range(self._first, self._first + sizes[0])
         self._block.enter_context(self._trial.masks(self._step, self._n_opened, rows))
+        scope = current_scope()
+        if scope is not None:  # the call that would have named the modules has begun before it
+            scope.learn_names(model)
         self._n_rows, self._n_opened = sizes[0], self._n_opened + 1
 
     def _leave(self) -> None:
