@@ -1,7 +1,6 @@
 """Named masks in Hugging Face's Trainer."""
 
 import contextlib
-from types import TracebackType
 from typing import Any, Self
 
 from torch import Tensor, nn
@@ -116,10 +115,5 @@ class NamedMasks(TrainerCallback):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
