@@ -239,6 +239,27 @@ def test_resumed_training_is_the_same(tmp_path, at) -> None:
     assert equal(whole, trained(tmp_path / "cut", until=None, resume=True))
 
 
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # the compiler and torch.jit, of each other
+def test_compiled_training_draws_the_same_masks(tmp_path) -> None:
+    """With ``torch_compile`` losses are those of eager mode up to rounding; masks move them more."""
+    losses = []
+    for replicate, is_compiled in ((0, False), (0, True), (1, False)):
+        transformers.set_seed(5)
+        options = {"max_steps": 3, "logging_steps": 1, "eval_strategy": "no"}
+        data = Trial(HALF, 0)
+        trainer = make(data, folder=tmp_path, torch_compile=is_compiled, **options)
+        trial = Trial(HALF, replicate)
+        with trial.apply(trainer.model), NamedMasks(trial) as masks:
+            trainer.add_callback(masks)
+            trainer.train()
+        logs = trainer.state.log_history
+        losses.append(torch.tensor([log["loss"] for log in logs if "loss" in log]))
+    eager, compiled, other = losses
+    assert torch.allclose(eager, compiled, rtol=0.0, atol=1e-5)
+    assert (eager - other).abs().min() > 1e-3
+
+
 class Ends(transformers.TrainerCallback):
     """Ends training after a step."""
 
