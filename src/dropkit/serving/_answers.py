@@ -27,8 +27,7 @@ def checked_arguments(batch: Any) -> Arguments:
     for x in found:
         if x.dim() and x.shape[0] == 0:
             raise OptionError(
-                "`batch` must hold at least one example; got a tensor of shape "
-                f"{tuple(x.shape)}."
+                f"`batch` must hold at least one example; got a tensor of shape {tuple(x.shape)}."
             )
     return copied((args, kwargs))
 

@@ -13,6 +13,7 @@ from torch.export import ExportedProgram
 from dropkit.auditing.artefacts.exported import read_exported
 from dropkit.auditing.audit import check_values
 from dropkit.auditing.declared import ATTRIBUTE, declares
+from dropkit.auditing.runs import explained
 from dropkit.errors import FreezeError, OptionError
 from dropkit.serving._answers import (
     Arguments,
@@ -23,7 +24,7 @@ from dropkit.serving._answers import (
     is_equal,
 )
 from dropkit.serving._frozen import Frozen, IdleCall, Proof
-from dropkit.serving._program import dropout_operators, program_of
+from dropkit.serving._program import dropout_operators, first_line, program_of
 from dropkit.serving._removal import Removed, remove_layers, zero_rates
 from dropkit.sites.labels import Labels
 from dropkit.sites.silence import silence
@@ -88,8 +89,9 @@ def freeze(model: nn.Module, batch: Any, *, always_on: AlwaysOn = "refuse") -> F
         before = answers(twin, arguments)
         _check_answers(before)
         _check_repeated(before, answers(twin, arguments, seed=1))
+    idle = _idle_calls(twin, events)
     with generators_kept(model):
-        return _frozen(twin, arguments, before, passing)
+        return _frozen(twin, arguments, before, passing, idle)
 
 
 def _frozen(
@@ -97,10 +99,13 @@ def _frozen(
     arguments: Arguments,
     before: dict[str, Tensor],
     passing: set[nn.Module],
+    idle: tuple[IdleCall, ...],
 ) -> Frozen:
     n_parameters = sum(p.numel() for p in twin.parameters())
     twin, removed = remove_layers(twin, passing)
     zeroed = _zeroed(twin, arguments, before)
+    events, _ = _watched(twin, arguments)
+    _check_draws(twin, events, "remove")
     after = answers(twin, arguments)
     if not is_equal(before, after):
         raise FreezeError(
@@ -108,8 +113,6 @@ def _frozen(
             f"{difference(before, after):.3g}. One of its layers does more than drop: "
             f"{', '.join(repr(one.site) for one in removed)}."
         )
-    events, _ = _watched(twin, arguments)
-    _check_draws(twin, events, "refuse")
     program, n_cut, reason = _exported(twin, arguments)
     facts: dict[str, Any] = {}
     not_proved = []
@@ -127,7 +130,7 @@ def _frozen(
         model=type(twin).__name__,
         parameters=n_parameters,
         removed=(*removed, *zeroed),
-        idle_calls=_idle_calls(twin, events),
+        idle_calls=idle,
         outputs={name: f"{str(x.dtype)[6:]} {tuple(x.shape)}" for name, x in before.items()},
         is_equal_to_eval=True,
         draws=0,
@@ -138,7 +141,7 @@ def _frozen(
     return Frozen(twin, proof, arguments)
 
 
-def _checked(model: Any) -> nn.Module:
+def _checked(model: object) -> nn.Module:
     if isinstance(model, torch.jit.ScriptModule) or not isinstance(model, nn.Module):
         raise OptionError(
             f"`model` must be an nn.Module of Python code; got a {type(model).__name__}. "
@@ -153,13 +156,12 @@ def _copy_of(model: nn.Module) -> nn.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            return copy.deepcopy(model)
+            twin: nn.Module = copy.deepcopy(model)
     except Exception as error:
-        first = next(iter(str(error).splitlines()), "")
         raise FreezeError(
-            f"`model` must be one that can be copied; copy.deepcopy raised {type(error).__name__}: "
-            f"{first.rstrip('.')}."
+            f"`model` must be one that can be copied; copy.deepcopy raised {first_line(error)}."
         ) from error
+    return twin
 
 
 def _check_modes(model: nn.Module, always_on: AlwaysOn) -> None:
@@ -199,7 +201,8 @@ def _watched(model: nn.Module, arguments: Arguments) -> tuple[list[Event], set[n
     try:
         with torch.no_grad(), warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            events = watch(model, args or kwargs).events
+            with explained("model", "run on `batch`; its forward in eval mode"):
+                events = watch(model, args or kwargs).events
     finally:
         for handle in handles:
             handle.remove()
@@ -244,9 +247,7 @@ def _check_repeated(first: dict[str, Tensor], second: dict[str, Tensor]) -> None
         )
 
 
-def _zeroed(
-    twin: nn.Module, arguments: Arguments, before: dict[str, Tensor]
-) -> list[Removed]:
+def _zeroed(twin: nn.Module, arguments: Arguments, before: dict[str, Tensor]) -> list[Removed]:
     """Set the rates that are left to 0, unless the model answers otherwise then."""
     with contextlib.ExitStack() as steps, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # on configs: the weights are what is served
@@ -257,15 +258,12 @@ def _zeroed(
     return []
 
 
-def _exported(
-    model: nn.Module, arguments: Arguments
-) -> tuple[ExportedProgram | None, int, str]:
+def _exported(model: nn.Module, arguments: Arguments) -> tuple[ExportedProgram | None, int, str]:
     args, kwargs = copied(arguments)
     try:
         program, n_cut = program_of(model, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the exporter raises whatever the model's code leads to
-        first = next(iter(str(error).strip().splitlines()), "").rstrip(".")
-        return None, 0, f"{type(error).__name__}: {first}."
+        return None, 0, f"{first_line(error)}."
     return program, n_cut, ""
 
 
@@ -278,14 +276,16 @@ def _check_program(program: ExportedProgram, left_over: tuple[Any, ...]) -> None
 
 
 def _idle_calls(model: nn.Module, events: list[Event]) -> tuple[IdleCall, ...]:
-    """The calls of functions that could have dropped, each line once."""
+    """The calls of functions that could drop, each line once."""
     return tuple(dict.fromkeys(_calls(model, events)))
 
 
 def _calls(model: nn.Module, events: list[Event]) -> Iterator[IdleCall]:
     labels = Labels(model)
     for event in events:
-        source = labels.own_source(event.caller.module)
-        name = labels.name_of(event.caller, event.function, source)
+        module = event.caller.module
+        if labels.own_source(module) is not None:
+            continue  # a layer: it is among those that are removed
+        name = labels.name_of(event.caller, event.function, labels.source_with(module, event.rate))
         where = None if event.caller.line is None else str(event.caller.line)
         yield IdleCall(name, event.function, event.rate, where)

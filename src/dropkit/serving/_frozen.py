@@ -1,22 +1,16 @@
 """A model that has no dropout left, with the proof, and the ways to hand it over."""
 
-import io
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from dropkit.core.files import write_bytes
-from dropkit.errors import FreezeError, OptionError
-from dropkit.serving._answers import Arguments, answers, copied, difference, tensors_of
-from dropkit.serving._program import program_of
+from dropkit.serving._answers import Arguments
+from dropkit.serving._exported import TOLERANCE, Exported, export_frozen
 from dropkit.serving._removal import Removed
 from dropkit.serving._saved import save_frozen
-
-_TOLERANCE = 1e-4
 
 
 @dataclass(frozen=True)
@@ -26,7 +20,7 @@ class IdleCall:
     Attributes:
         site: Name of the place.
         function: That is called.
-        rate: It is called with, in [0, 1].
+        rate: It is called with in the original, in [0, 1].
         where: ``file:line``, if the model's own code calls it.
     """
 
@@ -73,29 +67,6 @@ class Proof:
         return {"format": "dropkit freeze", "version": 1, **asdict(self)}
 
 
-@dataclass(frozen=True)
-class Exported:
-    """A file that was written, read again and compared.
-
-    Attributes:
-        path: Of the file.
-        kind: ``"ExportedProgram"`` or ``"ONNX"``.
-        difference: Greatest absolute difference to the frozen model, on the batch.
-        tolerance: What was allowed, relative to the greatest absolute answer, at least 1.
-        operators: How many there are, none of them dropout.
-    """
-
-    path: str
-    kind: str
-    difference: float
-    tolerance: float
-    operators: int
-
-    def to_dict(self) -> dict[str, Any]:
-        """The attributes by name."""
-        return asdict(self)
-
-
 @dataclass(frozen=True, eq=False)
 class Frozen:
     """What `freeze` makes.
@@ -130,7 +101,7 @@ class Frozen:
         return save_frozen(self.model, self.proof.to_dict(), Path(folder))
 
     def export(
-        self, path: str | Path, *, dynamic_shapes: Any = None, tolerance: float = _TOLERANCE
+        self, path: str | Path, *, dynamic_shapes: Any = None, tolerance: float = TOLERANCE
     ) -> Exported:
         """Write the model as a program of ``torch.export`` or as ONNX, and check what was written.
 
@@ -148,52 +119,4 @@ class Frozen:
             OptionError: `path` has another ending, or its folder is missing.
             MissingExtraError: onnx, onnxruntime or onnxscript is not installed.
         """
-        path = Path(path)
-        if path.suffix not in (".pt2", ".onnx"):
-            raise OptionError(f"`path` must end in .pt2 or .onnx; got {str(path)!r}.")
-        if not path.parent.is_dir():
-            raise OptionError(
-                f"`path` must lie in a folder that exists; got {str(path.parent)!r}."
-            )
-        if not tolerance >= 0.0:  # nan fails this too
-            raise OptionError(f"`tolerance` must be at least 0; got {tolerance!r}.")
-        args, kwargs = copied(self._arguments)
-        try:
-            program, _ = program_of(self.model, args, kwargs, dynamic_shapes)
-        except Exception as error:
-            first = next(iter(str(error).strip().splitlines()), "").rstrip(".")
-            raise FreezeError(
-                "`model` must be one that torch.export can take; it raised "
-                f"{type(error).__name__}: {first}."
-            ) from error
-        wanted = answers(self.model, self._arguments)
-        if path.suffix == ".onnx":
-            from dropkit.serving._onnx import onnx_of  # noqa: PLC0415 - belongs to an extra
-
-            data, found, n_operators = onnx_of(program, copied(self._arguments), list(wanted))
-            kind = "ONNX"
-        else:
-            data, found, n_operators = _pt2_of(program, copied(self._arguments))
-            kind = "ExportedProgram"
-        off = difference(wanted, found)
-        size = max([1.0, *(float(x[x.isfinite()].abs().max()) for x in wanted.values() if x.isfinite().any())])
-        if not off <= tolerance * size:
-            raise FreezeError(
-                f"the {kind} file must answer as the model does; it differs by up to {off:.3g}, and "
-                f"{tolerance * size:.3g} is allowed. Nothing was written."
-            )
-        write_bytes(path, data)
-        return Exported(str(path), kind, off, tolerance, n_operators)
-
-
-def _pt2_of(program: Any, arguments: Arguments) -> tuple[bytes, dict[str, torch.Tensor], int]:
-    """The program as bytes, and what it answers once it is read again."""
-    file = io.BytesIO()
-    torch.export.save(program, file)
-    data = file.getvalue()
-    again = torch.export.load(io.BytesIO(data))
-    args, kwargs = arguments
-    with torch.no_grad():
-        output = again.module()(*args, **kwargs)
-    n_operators = sum(node.op == "call_function" for node in again.graph.nodes)
-    return data, tensors_of(output), n_operators
+        return export_frozen(self.model, self._arguments, Path(path), dynamic_shapes, tolerance)

@@ -1,7 +1,10 @@
 """A frozen model as an ONNX file, checked by onnxruntime."""
 
+import contextlib
+import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +15,7 @@ from torch.utils._pytree import tree_leaves
 from dropkit.auditing.artefacts.onnx import read_onnx
 from dropkit.errors import FreezeError, MissingExtraError
 from dropkit.serving._answers import Arguments
+from dropkit.serving._program import first_line
 
 
 def onnx_of(
@@ -37,16 +41,14 @@ def onnx_of(
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.onnx"
         try:
-            with warnings.catch_warnings():
+            with warnings.catch_warnings(), _quiet():
                 warnings.simplefilter("ignore")
                 torch.onnx.export(
                     program, (), path, dynamo=True, external_data=False, verbose=False
                 )
         except Exception as error:
-            first = next(iter(str(error).strip().splitlines()), "").rstrip(".")
             raise FreezeError(
-                "`model` must be one that torch.onnx can take; it raised "
-                f"{type(error).__name__}: {first}."
+                f"`model` must be one that torch.onnx can take; it raised {first_line(error)}."
             ) from error
         artefact = read_onnx(path)
         if artefact.left_over:
@@ -68,3 +70,15 @@ def _fed(session: Any, tensors: list[Tensor], kwargs: Any) -> dict[str, Any]:
     if all(one.name in by_name for one in inputs):
         return {one.name: by_name[one.name].cpu().numpy() for one in inputs}
     return {one.name: x.cpu().numpy() for one, x in zip(inputs, tensors, strict=True)}
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """Without a line for each operator of torchvision's that the exporter does not find."""
+    log = logging.getLogger("torch.onnx._internal.exporter._registration")
+    before = log.level
+    log.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        log.setLevel(before)

@@ -63,7 +63,7 @@ def _is_idle(node: torch.fx.Node) -> bool:
     if _name_of(node) not in _IDLE:
         return False
     given = dict(zip(("input", "p", "train"), node.args, strict=False)) | dict(node.kwargs)
-    return given.get("train") is False or given.get("p") == 0.0
+    return given.get("train") is False or bool(given.get("p") == 0.0)
 
 
 def _name_of(node: torch.fx.Node) -> str | None:
@@ -71,3 +71,9 @@ def _name_of(node: torch.fx.Node) -> str | None:
     if schema is None or not schema.name.startswith("aten::"):
         return None
     return str(schema.name).removeprefix("aten::").removesuffix("_")
+
+
+def first_line(error: Exception) -> str:
+    """Class and first line of an error of torch's, without the stop."""
+    first = next(iter(str(error).strip().splitlines()), "").rstrip(".")
+    return f"{type(error).__name__}: {first}" if first else type(error).__name__

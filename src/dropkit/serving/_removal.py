@@ -123,7 +123,9 @@ def _innermost(module: nn.Module, instead: dict[nn.Module, nn.Module]) -> nn.Mod
 
 
 def _unwrapped(module: nn.Module) -> tuple[nn.Module, str] | None:
-    return (module.module, "unwrapped") if type(module) in _WRAPPERS else None
+    if type(module) not in _WRAPPERS:
+        return None
+    return module.get_submodule("module"), "unwrapped"
 
 
 def _identity(module: nn.Module, passing: Container[nn.Module]) -> tuple[nn.Module, str] | None:
@@ -141,10 +143,18 @@ def _materialize(model: nn.Module) -> Iterator[tuple[str, str]]:
     for path, module in list(model.named_modules()):
         if not parametrize.is_parametrized(module):
             continue
-        for name in list(module.parametrizations):  # type: ignore[arg-type]
-            kinds = [type(one).__name__ for one in module.parametrizations[name]]  # type: ignore[index,union-attr]
-            with torch.no_grad():
-                parametrize.remove_parametrizations(module, name, leave_parametrized=True)
+        lists = dict(module.get_submodule("parametrizations").named_children())
+        with torch.no_grad():
+            values = {name: getattr(module, name).detach().clone() for name in lists}
+        # Not torch's remove_parametrizations: it strips the class, which a copy shares.
+        module.__class__ = type(module).__bases__[0]
+        del module.parametrizations
+        for name, value in values.items():
+            if value.is_floating_point():
+                module.register_parameter(name, nn.Parameter(value))
+            else:
+                module.register_buffer(name, value)
+            kinds = [type(one).__name__ for one in lists[name].children()]
             yield f"{path}.{name}".lstrip("."), ", ".join(kinds)
 
 

@@ -35,7 +35,7 @@ def save_frozen(model: nn.Module, proof: dict[str, Any], folder: Path) -> Path:
         (folder / PROOF).unlink(missing_ok=True)
         draft.replace(folder / WEIGHTS)
         config = getattr(model, "config", None)
-        if hasattr(config, "to_json_string"):
+        if config is not None and hasattr(config, "to_json_string"):
             write_text(folder / CONFIG, config.to_json_string())
         write_text(folder / PROOF, json.dumps(document, indent=2) + "\n")
     except OSError as error:

@@ -67,9 +67,9 @@ def without_vanilla(model: nn.Module) -> tuple[nn.Module, list[tuple[str, str]]]
             if type(parent).forward is nn.Sequential.forward and uses[id(child)] == 1:
                 target = _target(children, at, _factor(child), is_alone)
             if target is not None:
-                _multiply(children[target], _factor(child), with_bias=target < at)
+                _multiply(target[1], _factor(child), with_bias=target[0] < at)
                 new: nn.Module = nn.Identity().train(child.training)
-                how = f"folded into {_joined(path, names[target])}"
+                how = f"folded into {_joined(path, names[target[0]])}"
             else:
                 new, how = scales.setdefault(id(child), _scale(child)), _kept_as(child)
             found.append((_joined(path, names[at]), how))
@@ -103,9 +103,12 @@ def _children(model: nn.Module) -> Iterator[nn.Module]:
 
 
 def _target(
-    children: Sequence[nn.Module | None], at: int, factor: float, is_alone: Callable[[nn.Module], bool]
-) -> int | None:
-    """The place of the weight that takes the factor: behind the dropout, or else in front."""
+    children: Sequence[nn.Module | None],
+    at: int,
+    factor: float,
+    is_alone: Callable[[nn.Module], bool],
+) -> tuple[int, nn.Module] | None:
+    """The weight that takes the factor, and its place: behind the dropout, or else in front."""
     if not 0.0 < factor < 1.0 or math.frexp(factor)[0] != 0.5:
         return None
     for step in (1, -1):
@@ -114,8 +117,8 @@ def _target(
             place += step
         if 0 <= place < len(children):
             module = children[place]
-            if type(module) in _WEIGHED and is_alone(module) and _is_exact(module, factor):
-                return place
+            if module is not None and type(module) in _WEIGHED and is_alone(module):
+                return (place, module) if _is_exact(module, factor) else None
     return None
 
 
@@ -124,8 +127,7 @@ def _is_exact(module: nn.Module, factor: float) -> bool:
     return all(torch.equal(p * factor / factor, p) for p in module.parameters())
 
 
-def _multiply(module: nn.Module | None, factor: float, *, with_bias: bool) -> None:
-    assert module is not None  # noqa: S101 - it was looked up just now
+def _multiply(module: nn.Module, factor: float, *, with_bias: bool) -> None:
     with torch.no_grad():
         for name, parameter in module.named_parameters():
             if name == "weight" or with_bias:
