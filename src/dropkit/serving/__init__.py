@@ -3,6 +3,18 @@
 from dropkit.serving._exported import Exported
 from dropkit.serving._freeze import freeze
 from dropkit.serving._frozen import Frozen, IdleCall, Proof
+from dropkit.serving._guard import Guard, GuardedSite, GuardRecord, guard
 from dropkit.serving._removal import Removed
 
-__all__ = ["Exported", "Frozen", "IdleCall", "Proof", "Removed", "freeze"]
+__all__ = [
+    "Exported",
+    "Frozen",
+    "Guard",
+    "GuardRecord",
+    "GuardedSite",
+    "IdleCall",
+    "Proof",
+    "Removed",
+    "freeze",
+    "guard",
+]
