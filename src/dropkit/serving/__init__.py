@@ -4,6 +4,8 @@ from dropkit.serving._exported import Exported
 from dropkit.serving._freeze import freeze
 from dropkit.serving._frozen import Frozen, IdleCall, Proof
 from dropkit.serving._guard import Guard, GuardedSite, GuardRecord, guard
+from dropkit.serving._probe import probe
+from dropkit.serving._probed import Latency, Probe, Symptom
 from dropkit.serving._removal import Removed
 
 __all__ = [
@@ -13,8 +15,12 @@ __all__ = [
     "GuardRecord",
     "GuardedSite",
     "IdleCall",
+    "Latency",
+    "Probe",
     "Proof",
     "Removed",
+    "Symptom",
     "freeze",
     "guard",
+    "probe",
 ]
