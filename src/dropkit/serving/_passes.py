@@ -2,7 +2,7 @@
 
 import contextlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from torch import nn
@@ -70,18 +70,38 @@ def run_passes(
             found.as_is.append([asking(request, counts=True)[0] for request in requests])
         return found
     with guard(model, "count") as watch:
+        quiet = []  # what was called while it was silenced, which is not how the service is
         for number in range(repeats):
             rows: tuple[list[Reply | None], list[Reply | None]] = ([], [])
             for place, request in enumerate(requests):
                 is_first = (number + place) % 2  # neither is always asked first
                 took = {}
                 for is_silenced in (is_first == 1, is_first == 0):
+                    before = watch.record()
                     with silence(model) if is_silenced else contextlib.nullcontext():
                         reply, took[is_silenced] = asking(request, counts=not is_silenced)
                     rows[is_silenced].append(reply)
+                    if is_silenced:
+                        quiet.append((before, watch.record()))
                 if rows[0][-1] is not None and rows[1][-1] is not None:
                     found.pairs.append((took[False], took[True]))
             found.as_is.append(rows[0])
             found.silenced.append(rows[1])
-        found.guard = watch.record()
+        found.guard = _without(watch.record(), quiet)
     return found
+
+
+def _without(record: GuardRecord, quiet: Sequence[tuple[GuardRecord, GuardRecord]]) -> GuardRecord:
+    """The record without what was counted between the two of each pair."""
+
+    def rest(name: str) -> int:
+        within = sum(getattr(after, name) - getattr(before, name) for before, after in quiet)
+        return int(getattr(record, name) - within)
+
+    return replace(
+        record,
+        forwards=rest("forwards"),
+        in_training_mode=rest("in_training_mode"),
+        with_draws=rest("with_draws"),
+        moved_generator=rest("moved_generator"),
+    )
