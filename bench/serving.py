@@ -19,7 +19,7 @@ from torch import nn
 
 from dropkit.serving import freeze, guard
 
-COLUMNS = ("eval", "guarded", "frozen", "frozen, guarded", "training", "training, counted")
+COLUMNS = ("eval", "guarded", "frozen", "both", "training", "counted")
 
 
 def mlp() -> tuple[nn.Module, Any]:
@@ -60,7 +60,7 @@ def main() -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.manual_seed(0)
-    measure.say("microseconds a forward".ljust(26) + "".join(name.rjust(19) for name in COLUMNS))
+    measure.say("microseconds a forward".ljust(26) + "".join(name.rjust(10) for name in COLUMNS))
     for name, make in MODELS.items():
         model, batch = make()
         training = make()[0].train()
@@ -77,8 +77,8 @@ def main() -> None:
         )
         around: dict[str, Callable[[], AbstractContextManager[object]]] = {
             "guarded": lambda model=model: guard(model),
-            "frozen, guarded": lambda frozen=frozen: guard(frozen),
-            "training, counted": lambda training=training: guard(training, "count"),
+            "both": lambda frozen=frozen: guard(frozen),
+            "counted": lambda training=training: guard(training, "count"),
         }
         with torch.no_grad():
             seconds = measure.interleaved(
@@ -91,7 +91,7 @@ def main() -> None:
             line = {"question": "serving", "model": name, "case": case}
             measure.emit(line | measure.spread(found, 1) | measure.facts())
         medians = [statistics.median(seconds[case]) * 1e6 for case in COLUMNS]
-        measure.say(name.ljust(26) + "".join(f"{one:19.1f}" for one in medians))
+        measure.say(name.ljust(26) + "".join(f"{one:10.1f}" for one in medians))
 
 
 if __name__ == "__main__":

@@ -210,26 +210,35 @@ def test_refuses_what_is_always_on() -> None:
     message = (
         r"`model` must draw no mask in eval mode; dropout draws one at site '1\.dropout' "
         + LINE
-        + r"\. Pass `training=self\.training` there, or pass always_on='remove' if a module keeps "
-        r"its rate\."
+        + r"\. Pass `training=self\.training`, or register the layer so that `eval\(\)` reaches it, "
+        r"or pass always_on='remove' if a module keeps its rate\."
     )
     with pytest.raises(FreezeError, match=f"^{message}$"):
         freeze(model, X)
 
 
 @pytest.mark.parametrize(
-    "function",
+    ("function", "step"),
     [
-        lambda x, _: x * torch.bernoulli(torch.full_like(x, 0.5)),
-        lambda x, _: x * (torch.rand_like(x) > 0.5),
-        lambda x, _: F.scaled_dot_product_attention(x, x, x, dropout_p=0.2),
-        lambda x, _: dropkit.functional.dropout(x, 0.2),
+        (
+            lambda x, _: x * torch.bernoulli(torch.full_like(x, 0.5)),
+            "Draw it only `if self.training`, or",
+        ),
+        (lambda x, _: x * (torch.rand_like(x) > 0.5), "Draw it only `if self.training`, or"),
+        (
+            lambda x, _: F.scaled_dot_product_attention(x, x, x, dropout_p=0.2),
+            "Pass `dropout_p=p if self.training else 0.0`, or",
+        ),
+        (lambda x, _: dropkit.functional.dropout(x, 0.2), "Pass `training=self.training`, or"),
     ],
     ids=["bernoulli", "rand", "attention", "dropkit"],
 )
-def test_refuses_every_kind_of_mask(function: Callable[[Tensor, nn.Module], Tensor]) -> None:
-    """Made by hand, in attention, by dropkit."""
-    with pytest.raises(FreezeError, match=r"^`model` must draw no mask in eval mode; .*" + LINE):
+def test_refuses_every_kind_of_mask(
+    function: Callable[[Tensor, nn.Module], Tensor], step: str
+) -> None:
+    """Made by hand, in attention, by dropkit; each with what to change."""
+    message = r"^`model` must draw no mask in eval mode; .*" + LINE + r"\. " + re.escape(step)
+    with pytest.raises(FreezeError, match=message):
         freeze(nn.Sequential(Calls(function)), X)
 
 
@@ -369,6 +378,29 @@ def test_a_model_that_cannot_be_exported_is_frozen_and_says_so() -> None:
         frozen.proof.draws,
         frozen.proof.dropout_operators,
     )
+
+
+def test_a_language_model_with_its_cache() -> None:
+    """Transformers hands on keys and values by default: the graph is made without, and says so."""
+    transformers = pytest.importorskip("transformers")
+    sizes = {"vocab_size": 64, "n_embd": 16, "n_layer": 1, "n_head": 2, "n_positions": 16}
+    config = transformers.GPT2Config(**sizes, bos_token_id=1, eos_token_id=2)
+    frozen = freeze(transformers.GPT2LMHeadModel(config), {"input_ids": torch.arange(8)[None]})
+    assert 0 == frozen.proof.dropout_operators
+    assert (
+        "The graph was made with use_cache=False: it does not show the keys and values that the "
+        "model hands on.",
+    ) == frozen.proof.not_proved
+
+
+def test_what_torchscript_compiled_stays() -> None:
+    """In eval it draws nothing, and the rest is frozen around it."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)  # torch's, on its own compiler
+        inner = torch.jit.script(nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5)))
+    frozen = freeze(nn.Sequential(nn.Dropout(0.5), inner), X)
+    assert ["0"] == [one.site for one in frozen.proof.removed if one.how == "identity"]
+    assert frozen.proof.is_equal_to_eval
 
 
 def test_refuses_what_is_exported_already() -> None:

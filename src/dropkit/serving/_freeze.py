@@ -24,8 +24,9 @@ from dropkit.serving._answers import (
     is_equal,
 )
 from dropkit.serving._frozen import Frozen, IdleCall, Proof
-from dropkit.serving._program import dropout_operators, first_line, program_of
+from dropkit.serving._program import dropout_operators, first_line, program_of, without_cache
 from dropkit.serving._removal import Removed, remove_layers, zero_rates
+from dropkit.sites.draws import UNIFORM
 from dropkit.sites.labels import Labels
 from dropkit.sites.silence import silence
 from dropkit.sites.sources import find_sources
@@ -119,6 +120,11 @@ def _frozen(
     if program is None:
         not_proved.append(f"torch.export cannot take this model: {reason}")
     else:
+        if without_cache(twin, arguments)[1]:
+            not_proved.append(
+                "The graph was made with use_cache=False: it does not show the keys and values "
+                "that the model hands on."
+            )
         artefact = read_exported(program)
         _check_program(program, artefact.left_over)
         facts = {
@@ -217,15 +223,24 @@ def _check_draws(model: nn.Module, events: list[Event], always_on: AlwaysOn) -> 
         source = labels.own_source(event.caller.module)
         name = labels.name_of(event.caller, event.function, source)
         where = f" ({event.caller.line})" if event.caller.line else ""
-        step = "Pass `training=self.training` there"
-        if source is not None:
-            step = "Put that layer where `eval()` reaches it"
+        step = _step(event.function, is_layer=source is not None)
         if always_on == "refuse":
             step += ", or pass always_on='remove' if a module keeps its rate"
         raise FreezeError(
             f"`model` must draw no mask in eval mode; {event.function} draws one at site "
             f"{name!r}{where}. {step}."
         )
+
+
+def _step(function: str, *, is_layer: bool) -> str:
+    """What to change in the code."""
+    if is_layer:
+        return "Let its mode follow `eval()`"
+    if "attention" in function or "attn" in function:
+        return "Pass `dropout_p=p if self.training else 0.0`"
+    if function in UNIFORM or function.startswith("bernoulli"):
+        return "Draw it only `if self.training`"
+    return "Pass `training=self.training`, or register the layer so that `eval()` reaches it"
 
 
 def _check_answers(found: dict[str, Tensor]) -> None:
@@ -259,7 +274,7 @@ def _zeroed(twin: nn.Module, arguments: Arguments, before: dict[str, Tensor]) ->
 
 
 def _exported(model: nn.Module, arguments: Arguments) -> tuple[ExportedProgram | None, int, str]:
-    args, kwargs = copied(arguments)
+    args, kwargs = copied(without_cache(model, arguments)[0])
     try:
         program, n_cut = program_of(model, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the exporter raises whatever the model's code leads to
