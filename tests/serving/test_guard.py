@@ -10,28 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
-from torch import Tensor, nn
+from torch import nn
 
 import dropkit
 from dropkit.errors import GuardError, OptionError
 from dropkit.serving import guard
 from support_models import MODELS, Entry
-from support_sites import functions_replaced
+from support_sites import Calls, functions_replaced
 
 X = torch.linspace(-1, 1, 32).reshape(8, 4)
 TIME = r"20\d\d-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}\+00:00"
-
-
-class Calls(nn.Module):
-    """Calls a function."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.function = function
-
-    def forward(self, x: Tensor) -> Tensor:
-        """As told."""
-        return self.function(x)
 
 
 ENTRIES = [
@@ -91,7 +79,7 @@ def test_every_kind(kind: str) -> None:
     at = "" if rate is None else f" at rate {rate:g}"
     message = (
         rf"a model in service must draw no mask; {name} was about to draw one{at} at site "
-        rf"'1\.{name}' \(tests/serving/test_guard\.py:\d+\)\. `dropkit\.freeze` makes a model that "
+        rf"'1\.{name}' \(tests/support/support_sites\.py:\d+\)\. `dropkit\.freeze` makes a model that "
         r"cannot\."
     )
     with guard(model), pytest.raises(GuardError, match=f"^{message}$"):

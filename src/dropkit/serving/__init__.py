@@ -3,7 +3,8 @@
 from dropkit.serving._exported import Exported
 from dropkit.serving._freeze import freeze
 from dropkit.serving._frozen import Frozen, IdleCall, Proof
-from dropkit.serving._guard import Guard, GuardedSite, GuardRecord, guard
+from dropkit.serving._guard import Guard, guard
+from dropkit.serving._guarded import GuardedSite, GuardRecord
 from dropkit.serving._probe import probe
 from dropkit.serving._probed import Latency, Probe, Symptom
 from dropkit.serving._removal import Removed

@@ -8,7 +8,8 @@ from typing import Any
 from torch import nn
 
 from dropkit.errors import ProbeError
-from dropkit.serving._guard import GuardRecord, guard
+from dropkit.serving._guard import guard
+from dropkit.serving._guarded import GuardRecord
 from dropkit.serving._reply import Reply, reply_of
 from dropkit.serving._service import Ask, timed
 from dropkit.sites.silence import silence

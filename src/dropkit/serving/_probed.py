@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-from dropkit.serving._guard import GuardRecord
+from dropkit.serving._guarded import GuardRecord
 
 
 @dataclass(frozen=True)
