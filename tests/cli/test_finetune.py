@@ -41,7 +41,10 @@ CASES = {
     "rate": ({"--rates": "0,1.5"}, "`rates` must be a drop rate in [0, 1]; got 1.5."),
     "rates": ({"--rates": "a,b"}, "`--rates` must be numbers with commas between; got 'a,b'."),
     "one rate": ({"--rates": "0.1"}, "must hold at least two different drop rates"),
-    "site rates": ({"--site-rates": "x"}, "`--site-rates` must be PATTERN=RATE; got 'x'."),
+    "site rates": (
+        {"--site-rates": "x"},
+        "`--site-rates` must be PATTERN=RATE or one of bert, finetune, gpt; got 'x'.",
+    ),
     "targets": ({"--targets": "gone"}, "Its linear layers: down_proj"),
     "layers": ({"--last-layers": "9"}, "`last_layers` must be at most the model's 2; got 9."),
     "share": ({"--held-out": "1.0"}, "`held_out` must be a share in (0, 1); got 1.0."),

@@ -190,13 +190,21 @@ def test_run_of_other_settings_is_refused(folder: Path, tmp_path: Path) -> None:
         finetune_study(_settings(folder, learning_rate=1e-4), tmp_path)
 
 
-def test_rates_reach_the_adapter_alone(folder: Path) -> None:
-    """Base sites are off, the adapter's have the arm's rate, and a user's pattern comes first."""
-    settings = _settings(folder, rates=(0.2, 0.0), site_rates={"*q_proj*": 0.1})
-    arms = adapter_arms(settings)
+@pytest.mark.parametrize(
+    ("changes", "expected"),
+    [
+        ({}, {"*lora_dropout*": 0.2, "*": 0.0}),
+        ({"site_rates": {"*q_proj*": 0.1}}, {"*q_proj*": 0.1, "*lora_dropout*": 0.2, "*": 0.0}),
+        ({"site_rates": {"*": 0.1}}, {"*lora_dropout*": 0.2, "*": 0.1}),
+        ({"is_full": True}, {"*": 0.2}),
+        ({"is_full": True, "site_rates": {"*attn*": 0.0}}, {"*attn*": 0.0, "*": 0.2}),
+    ],
+)
+def test_rates_of_an_arm(folder: Path, changes: dict[str, Any], expected: dict[str, float]) -> None:
+    """The user's patterns come first, then the arm's place, then what is left."""
+    arms = adapter_arms(_settings(folder, rates=(0.2, 0.0), **changes))
     assert ["no dropout", "dropout 0.2"] == [arm.name for arm in arms]
-    assert ["*q_proj*", "*lora_dropout*", "*"] == list(arms[1].rates)  # type: ignore[arg-type]
-    assert 0.0 == arms[1].rates["*"]  # type: ignore[index, call-overload]
+    assert list(expected.items()) == list(arms[1].rates.items())  # type: ignore[union-attr]
 
 
 def test_full_disk_leaves_no_half_adapter(

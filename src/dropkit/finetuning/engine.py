@@ -52,14 +52,17 @@ _MEASURES = {
 
 def adapter_arms(settings: Settings) -> tuple[Arm, ...]:
     """An arm a rate, the lowest first: it is what the others are compared with."""
+    # The first pattern that matches a place decides: the user's, the arm's, then what is left.
+    named = {pattern: rate for pattern, rate in settings.site_rates.items() if pattern != "*"}
+    rest = {"*": settings.site_rates["*"]} if "*" in settings.site_rates else {}
     if settings.is_full:
-        place, rest = "*", {}
-    else:  # the base is frozen: dropout in it would only add noise
-        place, rest = "*lora_dropout*", {"*": 0.0}
+        place = "*"
+    else:
+        place, rest = "*lora_dropout*", rest or {"*": 0.0}  # the base learns nothing
     return tuple(
         Arm(
             f"dropout {rate:g}" if rate else "no dropout",
-            {**settings.site_rates, place: rate, **rest},  # the first pattern that matches counts
+            {**named, place: rate, **({} if settings.is_full else rest)},
             settings.weight_decay,
         )
         for rate in sorted(settings.rates)
