@@ -10,8 +10,8 @@ from dropkit.core.address import as_u64
 from dropkit.core.scope import Rows
 from dropkit.errors import OptionError, ShapeError, SiteError
 from dropkit.sites.untouched import untouched
+from dropkit.uncertainty._passes import Passes
 from dropkit.uncertainty._prediction import Kind, MCPrediction, summarized
-from dropkit.uncertainty._prefix import Prefix
 from dropkit.uncertainty._sampling import (
     Batch,
     Only,
@@ -21,12 +21,13 @@ from dropkit.uncertainty._sampling import (
     check_ids,
     picked,
     rows_of,
-    sample_at,
     uncompiled,
 )
 
 #: With a tolerance, examples are judged each time they have got as many samples more.
 BLOCK = 8
+#: Bytes that one forward of several sub-networks may hold.
+MEMORY_BUDGET = 64 << 20
 
 
 def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch may be left out
@@ -40,6 +41,7 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
     seed: int = 0,
     output: Callable[[Any], Tensor] | None = None,
     kind: Kind = "classification",
+    memory_budget: int = MEMORY_BUDGET,
 ) -> MCPrediction:
     """Ask many sub-networks of `model`, and say where they agree.
 
@@ -101,22 +103,24 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
     step = samples if tolerance is None else BLOCK
     answers: list[Tensor] = []
     open_ones = torch.arange(asked.n, device="cpu")
-    with untouched(model), torch.no_grad(), awakened(model, only), Prefix(model) as prefix:
-        for k in range(samples):
+
+    def answer(out: Any, n: int, first: int) -> Tensor:
+        return _answer(picked(out, output), n, first, kind)
+
+    passes = Passes(model, asked, seed, answer, memory_budget)
+    with untouched(model), torch.no_grad(), awakened(model, only), passes:
+        while len(answers) < samples and len(open_ones):
             names = None if rows is None else rows[open_ones]
-            args, kwargs = asked.of(open_ones)
-            with sample_at(seed, k, names), prefix.a_pass():
-                found = picked(model(*args, **kwargs), output)
-            if not prefix.has_drawn:
+            until = min(samples, (len(answers) // step + 1) * step)
+            found = passes.answers(range(len(answers), until), open_ones, names)
+            if not passes.has_drawn:
                 raise SiteError(_NOTHING_DRAWN)
-            answers.append(_spread(_answer(found, len(open_ones), k, kind), open_ones, asked.n))
-            if tolerance is not None and (k + 1) % step == 0:
+            answers += [_spread(one, open_ones, asked.n) for one in found]
+            if tolerance is not None and len(answers) % step == 0:
                 still = _is_open(torch.stack(answers)[:, open_ones], tolerance)
                 if not still.all():
                     open_ones = open_ones[still]
-                    prefix.forget()
-            if not len(open_ones):
-                break
+                    passes.forget()
     return summarized(torch.stack(answers), kind, sub_network)
 
 

@@ -82,9 +82,12 @@ class Prefix:
         self._model = model
         self._kept: dict[_Key, _Kept] = {}
         self._is_first, self._is_over = True, False
+        self._n, self._times = 1, 1
         self._stack: list[tuple[_Key | None, Counter[int]]] = []
         self._steps = contextlib.ExitStack()
         self.has_drawn = False
+        #: Whether the last first pass drew numbers of torch's generators.
+        self.moved_generators = False
 
     def __enter__(self) -> Self:
         for module in self._model.modules():
@@ -103,8 +106,14 @@ class Prefix:
         self.__enter__()
 
     @contextlib.contextmanager
-    def a_pass(self) -> Iterator[None]:
-        """Inside the block the model runs once, under one `masks_at` block."""
+    def a_pass(self, n: int = 1, times: int = 1) -> Iterator[None]:
+        """Inside the block the model runs once, under names that nothing has been drawn under yet.
+
+        Args:
+            n: How many examples the first pass had.
+            times: How often this pass has all of them, one after another; once in the first.
+        """
+        self._n, self._times = n, times
         self._stack = [(None, Counter())]
         self._is_over = False
         if self._is_first:
@@ -112,6 +121,7 @@ class Prefix:
         yield
         if self._is_first:
             self._look()
+            self.moved_generators = self._generators.has_moved()
             self._is_first = False
         if not self._kept:  # the first mask is drawn at once
             self._steps.close()
@@ -141,6 +151,10 @@ class Prefix:
         kept = self._kept.get(key)
         if kept is not None and kept.is_ready and not kept.is_copied:
             kept.is_ready = all(seen.is_as_it_was() for seen in kept.seen)
+        if self._times > 1:  # the model may write to what is new here
+            if kept is not None and kept.is_ready:
+                return _repeated(kept.value, self._n, self._times)
+            return self._inside(key, forward, args, kwargs)
         if kept is not None and kept.is_ready:
             return _copied(kept.value) if kept.is_copied else _again(kept.value)
         if kept is None and not self._is_first:
@@ -229,3 +243,19 @@ def _again(value: Any) -> Any:
 def _copied(value: Any) -> Any:
     """`value` with tensors of its own, which keep what they share with each other."""
     return copy.deepcopy(value)
+
+
+def _repeated(value: Any, n: int, times: int) -> Any:
+    """`value` with new tensors: those with `n` rows have them `times` times, one after another."""
+    if isinstance(value, Tensor):
+        is_of_examples = value.dim() > 0 and value.shape[0] == n
+        return value.repeat(times, *[1] * (value.dim() - 1)) if is_of_examples else value.clone()
+    if isinstance(value, Mapping):
+        to: Any = copy.copy(value)
+        for key, part in value.items():
+            to[key] = _repeated(part, n, times)
+        return to
+    if isinstance(value, tuple):
+        parts = [_repeated(part, n, times) for part in value]
+        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
+    return value
