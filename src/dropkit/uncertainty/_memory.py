@@ -1,6 +1,7 @@
 """How much memory a forward holds at its peak."""
 
 import weakref
+from collections.abc import Callable
 from typing import Any, Self
 
 import torch
@@ -15,13 +16,17 @@ class PeakMemory(TorchDispatchMode):
     What an operator needs within itself is not seen. Equal forwards give equal numbers, whatever
     else the process does.
 
+    Args:
+        is_counted: Whether what is made now counts.
+
     Attributes:
         bytes: The peak.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, is_counted: Callable[[], bool]) -> None:
         super().__init__()
         self.bytes = 0
+        self._is_counted = is_counted
         self._now = 0
         self._held: set[int] = set()
 
@@ -35,7 +40,7 @@ class PeakMemory(TorchDispatchMode):
         """Run an operator, and count what it gives."""
         del types
         out = func(*args, **(kwargs or {}))
-        for x in tree_leaves(out):
+        for x in tree_leaves(out) if self._is_counted() else ():
             if isinstance(x, Tensor) and x.layout == torch.strided:
                 self._hold(x.untyped_storage())
         return out

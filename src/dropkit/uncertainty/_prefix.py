@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dropkit.core.scope import current_scope
+from dropkit.uncertainty._repeated import repeated
 
 _PLAIN = (int, float, complex, str, bytes, torch.dtype, torch.device, type(None))
 #: Which call of which module: the call that it is made in, the module, how many were before it.
@@ -153,7 +154,7 @@ class Prefix:
             kept.is_ready = all(seen.is_as_it_was() for seen in kept.seen)
         if self._times > 1:  # the model may write to what is new here
             if kept is not None and kept.is_ready:
-                return _repeated(kept.value, self._n, self._times)
+                return repeated(kept.value, self._n, self._times)
             return self._inside(key, forward, args, kwargs)
         if kept is not None and kept.is_ready:
             return _copied(kept.value) if kept.is_copied else _again(kept.value)
@@ -243,19 +244,3 @@ def _again(value: Any) -> Any:
 def _copied(value: Any) -> Any:
     """`value` with tensors of its own, which keep what they share with each other."""
     return copy.deepcopy(value)
-
-
-def _repeated(value: Any, n: int, times: int) -> Any:
-    """`value` with new tensors: those with `n` rows have them `times` times, one after another."""
-    if isinstance(value, Tensor):
-        is_of_examples = value.dim() > 0 and value.shape[0] == n
-        return value.repeat(times, *[1] * (value.dim() - 1)) if is_of_examples else value.clone()
-    if isinstance(value, Mapping):
-        to: Any = copy.copy(value)
-        for key, part in value.items():
-            to[key] = _repeated(part, n, times)
-        return to
-    if isinstance(value, tuple):
-        parts = [_repeated(part, n, times) for part in value]
-        return type(value)(*parts) if hasattr(value, "_fields") else type(value)(parts)
-    return value
