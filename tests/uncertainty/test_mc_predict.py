@@ -176,10 +176,11 @@ print(dropkit.mc_predict(model, torch.ones(2, 4), 3, ids=[8, 2]).answers.tolist(
 
 
 def test_is_a_plain_loop(entry: Entry) -> None:
-    """Answers are, to the bit, those of a plain loop and of `replay`; the model is as before."""
+    """One by one, answers are a plain loop's and `replay`'s to the bit; the model is as before."""
     model = entry.build()
     before = state_of(model)
-    found = mc_predict(model, entry.batch, 3, kind="regression", output=first_output)
+    how = {"kind": "regression", "output": first_output, "memory_budget": 0}
+    found = mc_predict(model, entry.batch, 3, **how)
     assert torch.equal(plain_loop(entry, 3), found.answers)
     assert bool((found.variance > 0).any())
     with torch.no_grad():
@@ -192,9 +193,8 @@ def test_prefix_is_right(entry: Entry) -> None:
     """With the last site alone on, so that most is computed once, answers are a plain loop's."""
     model = entry.build()
     only = [site.name for site in dropkit.find_sites(model, entry.batch) if site.active][-1]
-    found = mc_predict(
-        model, entry.batch, 4, only=only, kind="regression", output=first_output, seed=0
-    )
+    how = {"kind": "regression", "output": first_output, "memory_budget": 0}
+    found = mc_predict(model, entry.batch, 4, only=only, **how)
     assert torch.equal(plain_loop(entry, 4, only), found.answers)
 
 
@@ -398,6 +398,8 @@ X = MODELS["mlp"].batch
         (MLP, X, {"tolerance": 0.0}, OptionError, "`tolerance` must be above 0; got 0.0."),
         (MLP, X, {"tolerance": math.nan}, OptionError, "`tolerance` must be above 0; got nan."),
         (MLP, X, {"kind": "both"}, OptionError, "`kind` must be 'classification' or 'regression'; got 'both'."),
+        (MLP, X, {"memory_budget": -1}, OptionError, "`memory_budget` must be a whole number of bytes, 0 or more; got -1."),
+        (MLP, X, {"memory_budget": 0.5}, OptionError, "`memory_budget` must be a whole number of bytes, 0 or more; got 0.5."),
         (MLP, X, {"seed": -1}, AddressError, "`seed` must be a whole number in [0, 2**64); got -1."),
         (MLP, X, {"ids": [1, 2]}, ShapeError, "`ids` must hold one whole number an example; got 2 for 8 examples."),
         (MLP, X, {"output": str}, OptionError, "`output` must pick a floating tensor from what the model gives; got a str."),

@@ -115,9 +115,7 @@ def dropout_of_rows(
         parts = iter(row_ids.chunk(many.n))
         return many.each(
             x,
-            lambda part: dropout_of_rows(
-                part, next(parts), threshold, address=address, site=site
-            ),
+            lambda part: dropout_of_rows(part, next(parts), threshold, address=address, site=site),
         )
     if route.is_plain(x):
         key, stream, _ = route.eager_mask((), address, site)

@@ -145,6 +145,4 @@ def opened() -> Samples | None:
 
 def of_part(noise: Sequence[int], whole: Sequence[int], part: Sequence[int]) -> tuple[int, ...]:
     """The shape of a part's noise, from that of the whole: elements share what they shared."""
-    return tuple(
-        own if n == size else n for n, size, own in zip(noise, whole, part, strict=True)
-    )
+    return tuple(own if n == size else n for n, size, own in zip(noise, whole, part, strict=True))

@@ -153,9 +153,7 @@ def apply_scaled_dot_product_attention(  # noqa: PLR0913 - torch's signature
     return out if len(shape) == 4 else out.reshape(*shape[:-1], value.shape[-1])
 
 
-def _of_many(
-    many: samples.Samples, tensors: list[Tensor], attend: Callable[..., Tensor]
-) -> Tensor:
+def _of_many(many: samples.Samples, tensors: list[Tensor], attend: Callable[..., Tensor]) -> Tensor:
     """Attention of several sub-networks, each with the part of the batch that it has."""
     n_dims = max(x.dim() for x in tensors)
     size = max((x.shape[0] for x in tensors if x.dim() == n_dims), default=0)

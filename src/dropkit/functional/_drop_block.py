@@ -126,7 +126,9 @@ def apply_drop_block(
         return apply_dropout(x, threshold, True, inplace)
     if (many := samples.opened()) is not None:
         how = {"address": address, "site": site}
-        out = many.each(x, lambda part: apply_drop_block(part, threshold, blocks, True, False, **how))
+        out = many.each(
+            x, lambda part: apply_drop_block(part, threshold, blocks, True, False, **how)
+        )
         return x.copy_(out) if inplace else out
     shape = (*x.shape[:2], *(side - blocks.size + 1 for side in sides))
     mask, rows = redrawn.drawn(shape, threshold, address, site)

@@ -46,8 +46,9 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
     """Ask many sub-networks of `model`, and say where they agree.
 
     Dropout is on at every site, or at those that `only` names, and all else is as in use: batch
-    norm in eval mode, no gradients. What comes before the first mask is computed once. The model
-    and torch's generators are left as they were to the bit, also where an error is raised.
+    norm in eval mode, no gradients. What comes before the first mask is computed once, and
+    sub-networks share forwards within `memory_budget`. The model and torch's generators are left
+    as they were to the bit, also where an error is raised.
 
     A sub-network has a name, (`seed`, its number, the example's id): its masks are bit for bit the
     same in any batch, order, process and machine, as long as the example has the same shape; pad
@@ -69,10 +70,16 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
             ``logits`` or the first floating tensor.
         kind: ``"classification"`` takes a softmax over the last dimension, ``"regression"`` the
             numbers as they are.
+        memory_budget: Bytes that a forward of several sub-networks may hold beside parameters,
+            arguments and what comes before the first mask; how many run at once follows from what
+            the first of them held. 0 runs one after another, and then answers are to the bit
+            those of `replay`. Models of which sub-networks cannot share a forward run so anyway:
+            where a weight or a whole layer is dropped, examples are read together, or numbers
+            are drawn that are not dropkit's.
 
     Raises:
         SiteError: The model has no dropout, `only` matches none, or no mask was drawn.
-        OptionError: `samples`, `tolerance`, `kind` or `output` is not as above.
+        OptionError: `samples`, `tolerance`, `kind`, `output` or `memory_budget` is not as above.
         ShapeError: The batch is empty, `ids` does not fit it, or the output has no row an example.
         AddressError: `seed` or an id is not such a number, or a tensor that is dropped has a first
             dimension that is no multiple of the batch.
@@ -86,10 +93,11 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
     >>> prediction.mean.shape, prediction.entropy.shape, prediction.samples_used.tolist()
     (torch.Size([5, 3]), torch.Size([5]), [8, 8, 8, 8, 8])
     >>> sub_network = prediction.replay(3)
-    >>> torch.equal(sub_network(torch.ones(5, 4)).double().softmax(-1), prediction.answers[3])
+    >>> again = sub_network(torch.ones(5, 4)).double().softmax(-1)
+    >>> torch.allclose(again, prediction.answers[3], atol=1e-6)
     True
     """
-    _check_options(samples, tolerance, kind)
+    _check_options(samples, tolerance, kind, memory_budget)
     as_u64(seed, "seed")
     model = uncompiled(model)
     asked = Batch(batch)
@@ -130,7 +138,7 @@ _NOTHING_DRAWN = (
 )
 
 
-def _check_options(samples: int, tolerance: float | None, kind: str) -> None:
+def _check_options(samples: int, tolerance: float | None, kind: str, memory_budget: int) -> None:
     if not isinstance(cast(object, samples), int) or samples < 2:
         raise OptionError(f"`samples` must be a whole number of at least 2; got {samples!r}.")
     if tolerance is not None and not tolerance > 0.0:  # nan fails this too
@@ -138,6 +146,10 @@ def _check_options(samples: int, tolerance: float | None, kind: str) -> None:
     if kind not in get_args(Kind):
         known = " or ".join(map(repr, get_args(Kind)))
         raise OptionError(f"`kind` must be {known}; got {kind!r}.")
+    if not isinstance(cast(object, memory_budget), int) or memory_budget < 0:
+        raise OptionError(
+            f"`memory_budget` must be a whole number of bytes, 0 or more; got {memory_budget!r}."
+        )
 
 
 def _answer(found: Tensor, n: int, sample: int, kind: Kind) -> Tensor:

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dropkit.core.scope import current_scope
-from dropkit.uncertainty._repeated import repeated
+from dropkit.uncertainty._repeated import made, repeated
 
 _PLAIN = (int, float, complex, str, bytes, torch.dtype, torch.device, type(None))
 #: Which call of which module: the call that it is made in, the module, how many were before it.
@@ -152,10 +152,10 @@ class Prefix:
         kept = self._kept.get(key)
         if kept is not None and kept.is_ready and not kept.is_copied:
             kept.is_ready = all(seen.is_as_it_was() for seen in kept.seen)
-        if self._times > 1:  # the model may write to what is new here
+        if self._times > 1:
             if kept is not None and kept.is_ready:
                 return repeated(kept.value, self._n, self._times)
-            return self._inside(key, forward, args, kwargs)
+            return self._inside(key, forward, made(args), made(dict(kwargs)))
         if kept is not None and kept.is_ready:
             return _copied(kept.value) if kept.is_copied else _again(kept.value)
         if kept is None and not self._is_first:

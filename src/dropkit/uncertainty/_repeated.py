@@ -42,8 +42,13 @@ class Repeated(Tensor):
     ) -> Any:
         """Whatever torch does with it, it does with the tensor itself."""
         del types
-        args, kwargs = tree_map_only(Repeated, Repeated.made, (args, dict(kwargs or {})))
+        args, kwargs = made(args), made(dict(kwargs or {}))
         return func(*args, **kwargs)
+
+
+def made(value: Any) -> Any:
+    """`value` with the tensors themselves in place of what stands for them."""
+    return tree_map_only(Repeated, Repeated.made, value)
 
 
 def repeated(value: Any, n: int, times: int) -> Any:

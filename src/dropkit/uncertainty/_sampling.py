@@ -168,17 +168,19 @@ class Batch:
     def of(self, which: Tensor, times: int = 1) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
         """The arguments with these examples only: tensors with one row an example are cut.
 
+        All are copies, as a model may write to what it is given.
+
         Args:
             which: ``(B,)`` indices.
             times: How often the batch of them is repeated.
         """
-        if len(which) == self.n and times == 1:
-            return self.args, self.kwargs
         which = which.repeat(times)
 
         def cut(x: Any) -> Any:
-            is_of_examples = isinstance(x, Tensor) and x.dim() > 0 and x.shape[0] == self.n
-            return x[which.to(x.device)] if is_of_examples else x
+            if not isinstance(x, Tensor):
+                return x
+            is_of_examples = x.dim() > 0 and x.shape[0] == self.n
+            return x[which.to(x.device)] if is_of_examples else x.clone()
 
         return tuple(map(cut, self.args)), {key: cut(x) for key, x in self.kwargs.items()}
 
