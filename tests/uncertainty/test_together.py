@@ -1,7 +1,7 @@
 """Sub-networks that share a forward draw the masks that they draw alone."""
 
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -283,9 +283,9 @@ def test_budget(n_passes: list[int]) -> None:
 
 
 @pytest.fixture
-def ten_kib() -> Iterator[Tensor]:
+def ten_kib() -> Tensor:
     """2,560 numbers of four bytes."""
-    yield torch.ones(2560)
+    return torch.ones(2560)
 
 
 def test_peak_memory(ten_kib: Tensor) -> None:

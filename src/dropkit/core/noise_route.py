@@ -1,5 +1,6 @@
 """The ways of noise tensors into torch; which of them a call takes is as in `route`."""
 
+import functools
 from typing import Any
 
 import torch
@@ -43,17 +44,12 @@ def dropout(
         out: Tensor = torch.ops.dropkit.apply_noise(x, mask, shape, law, rows)
         return out
     if (many := samples.opened()) is not None:
-        return many.each(
-            x,
-            lambda part: dropout(
-                part,
-                threshold,
-                samples.of_part(shape, x.shape, part.shape),
-                law=law,
-                address=address,
-                site=site,
-            ),
-        )
+
+        def of_part(part: Tensor) -> Tensor:
+            own = samples.of_part(shape, x.shape, part.shape)
+            return dropout(part, threshold, own, law=law, address=address, site=site)
+
+        return many.each(x, of_part)
     if route.is_plain(x):
         key, stream, place = route.eager_mask(examples, address, site)
         return masked(x, Noise(key, stream, threshold, shape, law, place))
@@ -112,11 +108,9 @@ def dropout_of_rows(
         out: Tensor = torch.ops.dropkit.apply_noise(x, mask, shape, law, row_ids)
         return out
     if (many := samples.opened()) is not None:
-        parts = iter(row_ids.chunk(many.n))
-        return many.each(
-            x,
-            lambda part: dropout_of_rows(part, next(parts), threshold, address=address, site=site),
-        )
+        ids = iter(row_ids.chunk(many.n))
+        run = functools.partial(dropout_of_rows, address=address, site=site)
+        return many.each(x, lambda part: run(part, next(ids), threshold))
     if route.is_plain(x):
         key, stream, _ = route.eager_mask((), address, site)
         place = Place(len(row_ids), 1, row_ids=row_ids)

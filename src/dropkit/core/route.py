@@ -10,6 +10,7 @@ and its kernel are Python behind the dispatcher, twice there and twice back.
 them around the operator.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -56,8 +57,8 @@ def dropout(
     if torch.compiler.is_compiling():
         return _compiled(x, rows_of, threshold, is_scaled, address, site)
     if (many := samples.opened()) is not None:
-        how = {"is_scaled": is_scaled, "address": address, "site": site, "is_batch": is_batch}
-        return many.each(x, lambda part: dropout(part, threshold, **how))
+        run = functools.partial(dropout, address=address, site=site, is_batch=is_batch)
+        return many.each(x, lambda part: run(part, threshold, is_scaled=is_scaled))
     if not is_plain(x):
         return _general(x, rows_of, threshold, is_scaled, address, site)
     key, stream, place = eager_mask(rows_of, address, site)

@@ -7,7 +7,6 @@ of one sub-network: the dimension that is now `S` times as long holds the exampl
 grow with the batch, such as a weight, cannot be cut.
 """
 
-import contextlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from typing import TypeVar

@@ -77,13 +77,12 @@ def apply_concrete(
     """`concrete_dropout` in training with noise of this shape, called at `site`."""
     kernels.check_dtype(x)
     if (many := samples.opened()) is not None:
-        how = {"address": address, "site": site}
-        return many.each(
-            x,
-            lambda part: apply_concrete(
-                part, p_logit, temperature, samples.of_part(shape, x.shape, part.shape), **how
-            ),
-        )
+
+        def of_part(part: Tensor) -> Tensor:
+            own = samples.of_part(shape, x.shape, part.shape)
+            return apply_concrete(part, p_logit, temperature, own, address=address, site=site)
+
+        return many.each(x, of_part)
     examples = shape if shape and shape[0] == x.shape[0] else ()
     mask, rows = redrawn.drawn(examples, 1, address, site)  # the words know no threshold
     arguments = (x, p_logit, mask, rows, tuple(shape), temperature)

@@ -125,10 +125,8 @@ def apply_drop_block(
     if threshold == STEPS:
         return apply_dropout(x, threshold, True, inplace)
     if (many := samples.opened()) is not None:
-        how = {"address": address, "site": site}
-        out = many.each(
-            x, lambda part: apply_drop_block(part, threshold, blocks, True, False, **how)
-        )
+        run = functools.partial(apply_drop_block, address=address, site=site)
+        out = many.each(x, lambda part: run(part, threshold, blocks, True, False))
         return x.copy_(out) if inplace else out
     shape = (*x.shape[:2], *(side - blocks.size + 1 for side in sides))
     mask, rows = redrawn.drawn(shape, threshold, address, site)

@@ -72,14 +72,15 @@ def apply_patch_dropout(
         )
     if (many := samples.opened()) is not None:
         parts = iter(x.chunk(many.n))
-        how = {"address": address, "site": site}
-        found, _ = many.results(
-            x.shape[:2],
-            lambda _: apply_patch_dropout(
-                next(parts), prob, num_prefix_tokens, ordered, True, **how
-            ),
-        )
-        return torch.cat([one for one, _ in found]), torch.cat([kept for _, kept in found])
+
+        def of_part(_: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+            return apply_patch_dropout(
+                next(parts), prob, num_prefix_tokens, ordered, True, address=address, site=site
+            )
+
+        found, _ = many.results(x.shape[:2], of_part)
+        kept_ones = [kept for _, kept in found if kept is not None]
+        return torch.cat([shorter for shorter, _ in found]), torch.cat(kept_ones)
     prefix, x = x[:, :num_prefix_tokens], x[:, num_prefix_tokens:]
     n, length = x.shape[:2]
     mask, rows = redrawn.drawn((n, length), 1, address, site)  # the words know no threshold

@@ -1,8 +1,9 @@
 """Runs sub-networks, several in one forward where that changes nothing but the time."""
 
+import math
 import random
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -13,6 +14,8 @@ from dropkit.core.scope import Rows
 from dropkit.uncertainty._memory import PeakMemory
 from dropkit.uncertainty._prefix import Prefix
 from dropkit.uncertainty._sampling import Batch, samples_at
+
+_ROUNDING = math.sqrt(torch.finfo(torch.float32).eps)
 
 
 class Passes:
@@ -49,7 +52,7 @@ class Passes:
         self._is_first, self._is_checked = True, False
         self._reference: tuple[int, Tensor] | None = None
 
-    def __enter__(self) -> "Passes":
+    def __enter__(self) -> Self:
         self._prefix.__enter__()
         return self
 
@@ -125,16 +128,16 @@ class Passes:
 
 def _others() -> list[Any]:
     """Where the generators of Python and numpy stand, with which some models skip layers."""
-    kind, words, *rest = np.random.get_state()  # noqa: NPY002 - models draw from it
-    return [random.getstate(), kind, words.tolist(), rest]
+    _, words, *rest = np.random.get_state()  # noqa: NPY002 - models draw from it
+    return [random.getstate(), np.asarray(words).tolist(), rest]
 
 
 def _are_close(found: Tensor, alone: Tensor) -> bool:
     """Whether two answers differ by no more than rounding: other masks make more of a difference.
 
-    Half the digits of float32 are allowed, whatever the type of the answer was.
+    What counts as rounding is half the digits of float32, whatever the type of the answer was.
     """
     if found.shape != alone.shape:
         return False
     scale = float(alone.abs().max())
-    return float((found - alone).abs().max()) <= torch.finfo(torch.float32).eps ** 0.5 * scale
+    return float((found - alone).abs().max()) <= _ROUNDING * scale
