@@ -38,6 +38,7 @@ class Samples(Scope):
 
     Attributes:
         n: How many there are.
+        parts: The names of each.
     """
 
     def __init__(self, roots: Sequence[Address], rows: Rows, shapes: Shapes) -> None:
@@ -45,7 +46,8 @@ class Samples(Scope):
         self.n = len(roots)
         self._roots, self._shapes, self._n_draws = roots, shapes, 0
         self._addresses: dict[tuple[str, int], list[Address]] = {}
-        self._parts = [_Part(self, i, root, rows) for i, root in enumerate(roots)]
+        self._rows = rows
+        self.parts = [self.part(i, root) for i, root in enumerate(roots)]
 
     def each(self, x: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
         """What `draw` makes of the part of `x` that each sub-network has, put together again.
@@ -55,7 +57,7 @@ class Samples(Scope):
         """
         if self.n == 1:
             return self.results(x.shape, lambda _: draw(x))[0][0]
-        dim = self._dim(x.shape)
+        dim = self.dim(x.shape)
         parts = iter(x.chunk(self.n, dim))
         return torch.cat([draw(next(parts)) for _ in self._in_turn()], dim)
 
@@ -70,7 +72,7 @@ class Samples(Scope):
         if self.n == 1:
             self._shapes.append(tuple(shape))
             return [draw(tuple(shape)) for _ in self._in_turn()], 0
-        dim = self._dim(shape)
+        dim = self.dim(shape)
         part = (*shape[:dim], shape[dim] // self.n, *shape[dim + 1 :])
         return [draw(part) for _ in self._in_turn()], dim
 
@@ -92,27 +94,31 @@ class Samples(Scope):
         if self.n > 1:
             raise ApartError("a draw that is not made part by part")
         self._shapes.append(None)
-        return self._parts[0].next_address(site, name)
+        return self.parts[0].next_address(site, name)
 
     def place(self, shape: Sequence[int]) -> Place | None:
         """Likewise."""
         if self.n > 1:
             raise ApartError("a place that is not asked for part by part")
-        return self._parts[0].place(shape)
+        return self.parts[0].place(shape)
 
     def snapshot(self) -> Counter[str]:
         """How often each site was called so far."""
-        return self._parts[0].snapshot()
+        return self.parts[0].snapshot()
 
     def _in_turn(self) -> Iterator[None]:
-        for part in self._parts:
+        for part in self.parts:
             token = scope_variable.set(part)
             try:
                 yield
             finally:
                 scope_variable.reset(token)
 
-    def _dim(self, shape: Sequence[int]) -> int:
+    def part(self, index: int, root: Address) -> "Part":
+        """The names of one of them."""
+        return Part(self, index, root, self._rows)
+
+    def dim(self, shape: Sequence[int]) -> int:
         """The dimension of the examples, at the next draw."""
         alone = self._shapes[self._n_draws] if self._n_draws < len(self._shapes) else None
         self._n_draws += 1
@@ -122,14 +128,25 @@ class Samples(Scope):
                     return dim
         raise ApartError(f"a tensor of shape {tuple(shape)}, which is {alone} for one alone")
 
+    def divided(self, shape: Sequence[int], dim: int) -> int:
+        """`dim`, where it can be cut into equal parts."""
+        if len(shape) <= dim or shape[dim] % self.n:
+            raise ApartError(f"a tensor of shape {tuple(shape)} for {self.n} sub-networks")
+        return dim
 
-class _Part(Scope):
+
+class Part(Scope):
     """The names of one of them."""
 
     def __init__(self, whole: Samples, index: int, root: Address, rows: Rows) -> None:
         super().__init__(root, rows)
         self._whole, self._index = whole, index
         self._names = whole._names  # noqa: SLF001 - learned once for all
+
+    def begin_again(self) -> None:
+        """Count calls from 0 on, under the names that are learned."""
+        with self._lock:
+            self._calls.clear()
 
     def next_address(self, site: nn.Module | None, name: str | None = None) -> Address:
         """The address of the next call at `site`."""

@@ -24,14 +24,14 @@ class PeakMemory(TorchDispatchMode):
     """
 
     def __init__(self, is_counted: Callable[[], bool]) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.bytes = 0
         self._is_counted = is_counted
         self._now = 0
         self._held: set[int] = set()
 
     def __enter__(self) -> Self:
-        super().__enter__()
+        super().__enter__()  # type: ignore[no-untyped-call]
         return self
 
     def __torch_dispatch__(

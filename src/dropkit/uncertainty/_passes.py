@@ -107,7 +107,7 @@ class Passes:
         except Exception:  # noqa: BLE001 - whatever a repeated batch breaks; else it comes again
             return None
         if self._reference is not None and not self._is_checked:
-            if not _are_close(found[-1], self._reference[1]):
+            if not are_close(found[-1], self._reference[1]):
                 return None
             self._is_checked = True
         return list(found[: len(samples)])
@@ -132,7 +132,7 @@ def _others() -> list[Any]:
     return [random.getstate(), np.asarray(words).tolist(), rest]
 
 
-def _are_close(found: Tensor, alone: Tensor) -> bool:
+def are_close(found: Tensor, alone: Tensor) -> bool:
     """Whether two answers differ by no more than rounding: other masks make more of a difference.
 
     What counts as rounding is half the digits of float32, whatever the type of the answer was.
