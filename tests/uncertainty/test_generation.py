@@ -88,7 +88,7 @@ def test_sure_and_torn(taught: nn.Module) -> None:
     assert torn.variation_ratio.value > 0.1
     assert sure.entropy.value < 0.1
     assert torn.entropy.value > 0.1 > 5 * sure.entropy.value
-    assert torn.mutual_information.value > 5 * sure.mutual_information.value
+    assert torn.mutual_information.value > 2 * sure.mutual_information.value
 
 
 def test_drawn_answers(taught: nn.Module) -> None:
@@ -297,13 +297,13 @@ NOTHING_DRAWN = (
         ({"ids": [SURE]}, {}, ShapeError, "`prompts` must hold `input_ids`; got ids."),
         (
             [SURE],
-            {"decode": str, "embed": lambda texts: torch.ones(3)},
+            {"decode": str, "embed": lambda _: torch.ones(3)},
             ShapeError,
             "`embed` must give one vector a text, (8, D); got shape (3,).",
         ),
         (
             [SURE],
-            {"decode": str, "embed": lambda texts: torch.zeros(8, 2)},
+            {"decode": str, "embed": lambda _: torch.zeros(8, 2)},
             DataError,
             "`embed` must give finite vectors that are not zero; got others.",
         ),
