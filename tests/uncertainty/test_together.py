@@ -294,6 +294,7 @@ def test_peak_memory(ten_kib: Tensor) -> None:
         one = ten_kib + 1
         two = one * 2
         one.view(10, 256)
+        ten_kib.view(10, 256)
         del one
         two.add_(two + 1)
     assert 2 * 10 * 1024 == peak.bytes

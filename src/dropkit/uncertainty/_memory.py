@@ -1,7 +1,7 @@
 """How much memory a forward holds at its peak."""
 
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import torch
@@ -40,9 +40,11 @@ class PeakMemory(TorchDispatchMode):
         """Run an operator, and count what it gives."""
         del types
         out = func(*args, **(kwargs or {}))
-        for x in tree_leaves(out) if self._is_counted() else ():
-            if isinstance(x, Tensor) and x.layout == torch.strided:
-                self._hold(x.untyped_storage())
+        if self._is_counted():
+            given = {id(storage) for storage in _storages((args, kwargs))}
+            for storage in _storages(out):
+                if id(storage) not in given:  # no view of a weight, say
+                    self._hold(storage)
         return out
 
     def _hold(self, storage: torch.UntypedStorage) -> None:
@@ -56,3 +58,9 @@ class PeakMemory(TorchDispatchMode):
     def _free(self, key: int, n_bytes: int) -> None:
         self._held.discard(key)
         self._now -= n_bytes
+
+
+def _storages(value: Any) -> Iterator[torch.UntypedStorage]:
+    for x in tree_leaves(value):
+        if isinstance(x, Tensor) and x.layout == torch.strided:
+            yield x.untyped_storage()
