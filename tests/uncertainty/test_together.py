@@ -1,6 +1,7 @@
 """Sub-networks that share a forward draw the masks that they draw alone."""
 
 import random
+import re
 from collections.abc import Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ from torch import Tensor, nn
 import dropkit
 from dropkit import mc_predict
 from dropkit.core import kernels, route
+from dropkit.errors import AddressError
 from dropkit.uncertainty._memory import PeakMemory
 from dropkit.uncertainty._passes import Passes
 from support_models import MODELS, Entry
@@ -147,7 +149,7 @@ LAYERS: dict[str, nn.Module] = {
     "drop block": dropkit.nn.DropBlock2d(0.3, 2),
     "concrete": dropkit.nn.ConcreteDropout(nn.Identity(), n_inputs=4),
     "patches": Calls(patches),
-    "locked": Calls(lambda x: dropkit.nn.LockedDropout(0.5)(x.flatten(1, 2))),
+    "locked": Calls(lambda x: dropkit.nn.LockedDropout(0.5, batch_first=True)(x.flatten(1, 2))),
     "attention": Calls(
         lambda x: FUNCTIONS.scaled_dot_product_attention(x, x, x, dropout_p=0.5, is_causal=True)
     ),
@@ -305,3 +307,56 @@ def test_dropped_into_memory() -> None:
     with PeakMemory(lambda: True) as peak:
         kernels.dropout(torch.ones(256), 1, 2, 99)
     assert 2 * 1024 == peak.bytes
+
+
+class TimeFirst(nn.Module):
+    """Drops with time in front of the examples, as many steps as there are."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.drop = nn.Dropout(0.5)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T, 4)`` to the same."""
+        return self.drop(x.transpose(0, 1)).transpose(0, 1)
+
+
+class Weight(nn.Module):
+    """Drops a weight with torch's function."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(6, 4))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """``(B, T, 4)`` to ``(B, T, 6)``."""
+        return x @ F.dropout(self.weight, 0.5, self.training).T
+
+
+@pytest.mark.parametrize(
+    ("model", "shape", "where"),
+    [(TimeFirst(), (3, 3, 4), "in dimension 1"), (Weight(), (6, 4), "in none")],
+)
+@pytest.mark.parametrize("budget", [0, PLENTY])
+@pytest.mark.parametrize("how", [{"ids": [7, 8, 9]}, {"tolerance": 0.1}])
+def test_misread_ids(
+    model: nn.Module, shape: tuple[int, ...], where: str, budget: int, how: Any
+) -> None:
+    """Ids that would be read into what holds no examples, or others, are refused."""
+    message = (
+        "`ids` and `tolerance` need the examples in the first dimension of all that is dropped; "
+        f"of a tensor of shape {shape} they are {where}. Leave them out for this model."
+    )
+    x = torch.randn(3, 3, 4, generator=torch.manual_seed(0))
+    with pytest.raises(AddressError, match="^" + re.escape(message) + "$"):
+        mc_predict(model, x, 9, kind="regression", memory_budget=budget, **how)
+    mc_predict(model, x, 3, kind="regression", memory_budget=budget)
+
+
+def test_dropped_parameters() -> None:
+    """Ids are not read into what our own layers know for a weight."""
+    layer = dropkit.nn.WeightDrop(nn.Linear(4, 6), "weight", 0.5)
+    x = torch.randn(3, 4, generator=torch.manual_seed(0))
+    whole = mc_predict(layer, x, 4, kind="regression", ids=[7, 8, 9]).answers
+    alone = mc_predict(layer, x[1:2], 4, kind="regression", ids=[8]).answers
+    torch.testing.assert_close(alone, whole[:, 1:2])

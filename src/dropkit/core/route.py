@@ -58,7 +58,8 @@ def dropout(
         return _compiled(x, rows_of, threshold, is_scaled, address, site)
     if (many := samples.opened()) is not None:
         run = functools.partial(dropout, address=address, site=site, is_batch=is_batch)
-        return many.each(x, lambda part: run(part, threshold, is_scaled=is_scaled))
+        draw = functools.partial(run, threshold=threshold, is_scaled=is_scaled)
+        return many.each(x, draw, is_batch=is_batch)
     if not is_plain(x):
         return _general(x, rows_of, threshold, is_scaled, address, site)
     key, stream, place = eager_mask(rows_of, address, site)

@@ -28,6 +28,19 @@ class ApartError(Exception):
     """Not for users: these sub-networks cannot share a forward, and should run one by one."""
 
 
+class MisreadError(ApartError):
+    """Not for users: ids of examples were read into a tensor that has others in its first dimension.
+
+    Args:
+        shape: Of the tensor, for one sub-network.
+        dim: Where its examples are; None for nowhere.
+    """
+
+    def __init__(self, shape: tuple[int, ...], dim: int | None) -> None:
+        super().__init__(shape, dim)
+        self.shape, self.dim = shape, dim
+
+
 class Samples(Scope):
     """The names of several sub-networks.
 
@@ -49,20 +62,32 @@ class Samples(Scope):
         self._rows = rows
         self.parts = [self.part(i, root) for i, root in enumerate(roots)]
 
-    def each(self, x: Tensor, draw: Callable[[Tensor], Tensor]) -> Tensor:
+    def each(self, x: Tensor, draw: Callable[[Tensor], Tensor], *, is_batch: bool = True) -> Tensor:
         """What `draw` makes of the part of `x` that each sub-network has, put together again.
+
+        Args:
+            x: What is dropped.
+            draw: Drops it, or a part of it.
+            is_batch: Whether it holds examples; a parameter does not.
 
         Raises:
             ApartError: `x` cannot be cut.
+            MisreadError: It cannot, and ids were read into it.
         """
         if self.n == 1:
-            return self.results(x.shape, lambda _: draw(x))[0][0]
+            return self.results(x.shape, lambda _: draw(x), is_batch=is_batch)[0][0]
+        if not is_batch:
+            raise ApartError("a parameter")
         dim = self.dim(x.shape)
         parts = iter(x.chunk(self.n, dim))
         return torch.cat([draw(next(parts)) for _ in self._in_turn()], dim)
 
     def results(
-        self, shape: Sequence[int], draw: Callable[[tuple[int, ...]], T]
+        self,
+        shape: Sequence[int],
+        draw: Callable[[tuple[int, ...]], T],
+        *,
+        is_batch: bool = True,
     ) -> tuple[list[T], int]:
         """What `draw` gives for the part of `shape` that each sub-network has; and where it is cut.
 
@@ -70,7 +95,7 @@ class Samples(Scope):
             ApartError: What is of this shape cannot be cut.
         """
         if self.n == 1:
-            self._shapes.append(tuple(shape))
+            self._shapes.append(tuple(shape) if is_batch else None)
             return [draw(tuple(shape)) for _ in self._in_turn()], 0
         dim = self.dim(shape)
         part = (*shape[:dim], shape[dim] // self.n, *shape[dim + 1 :])
@@ -125,8 +150,16 @@ class Samples(Scope):
         if alone is not None:
             for dim, size in enumerate(alone):
                 if (*alone[:dim], size * self.n, *alone[dim + 1 :]) == tuple(shape):
+                    if dim and self._is_read(alone):
+                        raise MisreadError(alone, dim)
                     return dim
+            if alone == tuple(shape) and self._is_read(alone):
+                raise MisreadError(alone, None)
         raise ApartError(f"a tensor of shape {tuple(shape)}, which is {alone} for one alone")
+
+    def _is_read(self, alone: tuple[int, ...]) -> bool:
+        """Whether ids are read into a tensor of this shape."""
+        return self._ids is not None and bool(alone) and alone[0] % len(self._ids) == 0
 
     def divided(self, shape: Sequence[int], dim: int) -> int:
         """`dim`, where it can be cut into equal parts."""

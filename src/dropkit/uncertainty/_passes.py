@@ -9,8 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dropkit.core.samples import Shapes
+from dropkit.core.samples import MisreadError, Shapes
 from dropkit.core.scope import Rows
+from dropkit.errors import AddressError
 from dropkit.uncertainty._memory import PeakMemory
 from dropkit.uncertainty._prefix import Prefix
 from dropkit.uncertainty._sampling import Batch, samples_at
@@ -95,15 +96,22 @@ class Passes:
             self._at_once = max(1, self._budget // max(1, peak.bytes)) if may_share else 1
         self._is_first = False
         self._reference = (sample, found)
+        if rows is not None and self._at_once == 1 and not self._is_checked:
+            self._is_checked = True
+            self._together([sample], which, rows, is_probe=True)  # are ids read where they should?
         return found
 
-    def _together(self, samples: list[int], which: Tensor, rows: Rows) -> list[Tensor] | None:
+    def _together(
+        self, samples: list[int], which: Tensor, rows: Rows, *, is_probe: bool = False
+    ) -> list[Tensor] | None:
         """Their answers from one forward; None where they must run apart."""
         asked = list(samples)
-        if self._reference is not None and not self._is_checked:
+        if self._reference is not None and (is_probe or not self._is_checked):
             asked.append(self._reference[0])
         try:
             found = self._run(asked, which, rows).unflatten(0, (len(asked), len(which)))
+        except MisreadError as error:
+            raise AddressError(_misread(error)) from None
         except Exception:  # noqa: BLE001 - whatever a repeated batch breaks; else it comes again
             return None
         if self._reference is not None and not self._is_checked:
@@ -124,6 +132,14 @@ class Passes:
         ):
             out = self._model(*args, **kwargs)
             return self._answer(out, n * len(which), samples[0])
+
+
+def _misread(error: MisreadError) -> str:
+    where = "in none" if error.dim is None else f"in dimension {error.dim}"
+    return (
+        "`ids` and `tolerance` need the examples in the first dimension of all that is dropped; of "
+        f"a tensor of shape {error.shape} they are {where}. Leave them out for this model."
+    )
 
 
 def _others() -> list[Any]:
