@@ -113,6 +113,16 @@ def test_untouched_after_an_error() -> None:
     assert theirs is F.dropout
 
 
+def test_wrong_shapes() -> None:
+    """An input that the model does not take gets torch's own answer, and leaves no trace."""
+    model = MODELS["mlp"].build()
+    before, theirs = state_of(model), F.dropout
+    with pytest.raises(RuntimeError, match=r"^mat1 and mat2 shapes cannot be multiplied \(8x5 and"):
+        mc_predict(model, torch.ones(8, 5))
+    assert_same(before, state_of(model))
+    assert theirs is F.dropout
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_same_in_any_batch(name: str) -> None:
     """Sample `k` of example `id` is the same, to rounding, alone, in other orders and sizes."""

@@ -56,10 +56,11 @@ def dropout(
     rows_of = x.shape if is_batch else ()
     if torch.compiler.is_compiling():
         return _compiled(x, rows_of, threshold, is_scaled, address, site)
-    if (many := samples.opened()) is not None:
+    scope = current_scope()  # not samples.opened(): small tensors feel each call
+    if scope is not None and isinstance(scope, samples.Samples):
         run = functools.partial(dropout, address=address, site=site, is_batch=is_batch)
         draw = functools.partial(run, threshold=threshold, is_scaled=is_scaled)
-        return many.each(x, draw, is_batch=is_batch)
+        return scope.each(x, draw, is_batch=is_batch)
     if not is_plain(x):
         return _general(x, rows_of, threshold, is_scaled, address, site)
     key, stream, place = eager_mask(rows_of, address, site)
