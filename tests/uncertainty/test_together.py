@@ -16,19 +16,12 @@ from dropkit.core import kernels, route
 from dropkit.errors import AddressError
 from dropkit.uncertainty._memory import PeakMemory
 from dropkit.uncertainty._passes import Passes
-from support_models import MODELS, Entry
+from support_models import MODELS, Entry, first_output
 
 PLENTY = 1 << 30
 #: A weight is dropped, or a whole layer for the whole batch.
 APART = ["awd-lstm", "layer drop", "bart, eager", "bart, sdpa", "whisper, eager", "whisper, sdpa"]
 STOCHASTIC = [name for name, entry in MODELS.items() if entry.places]
-
-
-def first_output(output: Any) -> Tensor:
-    """The tensor that is predicted with, of any model of the zoo."""
-    if isinstance(output, Tensor):
-        return output
-    return output.logits if hasattr(output, "logits") else next(iter(output.values()))
 
 
 HOW = {"kind": "regression", "output": first_output}

@@ -81,8 +81,8 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
         SiteError: The model has no dropout, `only` matches none, or no mask was drawn.
         OptionError: `samples`, `tolerance`, `kind`, `output` or `memory_budget` is not as above.
         ShapeError: The batch is empty, `ids` does not fit it, or the output has no row an example.
-        AddressError: `seed` or an id is not such a number, or a tensor that is dropped has a first
-            dimension that is no multiple of the batch.
+        AddressError: `seed` or an id is not such a number; or, with `ids` or `tolerance`, a tensor
+            that is dropped has other things than the examples in its first dimension.
         DataError: A sub-network's answer is not finite.
 
     Source:
