@@ -171,7 +171,9 @@ def _spread(answers: Tensor) -> float:
 
 def main() -> None:
     """Measure all cases."""
-    options = measure.parser(__doc__).parse_args()
+    parser = measure.parser(__doc__)
+    parser.add_argument("--only", help="the models whose names begin with this", default="")
+    options = parser.parse_args()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     how = {"repeats": 3, "repeat_s": 0.01} if options.quick else {"repeats": 7}
@@ -179,6 +181,8 @@ def main() -> None:
     measure.say(f"{'milliseconds':<29}" + "".join(f"{c:>19}" for c in columns) + f"{'spread':>9}")
     missing: dict[str, str] = {}
     for name, (make, only, n_examples) in CASES.items():
+        if not name.startswith(options.only):
+            continue
         torch.manual_seed(0)
         model, batch = make()
         batch = _first(batch, n_examples)

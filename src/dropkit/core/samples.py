@@ -188,6 +188,8 @@ class Part(Scope):
 
 def opened() -> Samples | None:
     """The names of several sub-networks, where they are what is open here; else None."""
+    if torch.compiler.is_compiling():  # sub-networks run eagerly
+        return None
     scope = current_scope()
     return scope if isinstance(scope, Samples) else None
 
