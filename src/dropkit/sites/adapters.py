@@ -43,8 +43,9 @@ def _adapters(model: nn.Module) -> Iterator[tuple[Dropout, nn.Module]]:
         dropouts, linears = getattr(module, "lora_dropout", None), getattr(module, "lora_A", None)
         if isinstance(dropouts, nn.ModuleDict) and isinstance(linears, nn.ModuleDict):
             for name in dropouts.keys() & linears.keys():
-                if type(dropouts[name]) is Dropout:
-                    yield dropouts[name], linears[name]
+                dropout = dropouts[name]
+                if isinstance(dropout, Dropout) and type(dropout) is Dropout:
+                    yield dropout, linears[name]
 
 
 @dataclass
