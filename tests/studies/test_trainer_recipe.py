@@ -5,10 +5,12 @@ import math
 import re
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+import dropkit
 from dropkit.core.scope import current_scope
 from dropkit.errors import MissingExtraError, OptionError
 from dropkit.nn.schedules import Schedule
@@ -156,6 +158,44 @@ def test_masks_do_not_hang_on_ambient_chance(tmp_path) -> None:
     assert equal(*results)
 
 
+def test_masks_by_example_do_not_hang_on_the_division(tmp_path) -> None:
+    """Eight examples at once, or two by two over four micro batches, drop the same elements."""
+    for by_example in (True, False):
+        kept = []
+        for size in (8, 2):
+            seen = Seen()
+            divided = {
+                "per_device_train_batch_size": size,
+                "gradient_accumulation_steps": 8 // size,
+            }
+            fit = fit_of(tmp_path, callbacks=[seen], max_steps=1, **divided)
+            TrainerFit(fit.make, by_example=by_example)(Trial(HALF, 0))
+            kept.append(torch.cat(seen.kept))
+        assert by_example == torch.equal(*kept)
+
+
+def test_every_batch_of_every_rank_has_a_name_of_its_own() -> None:
+    """Three micro batches of two ranks are six names; by example, they are rows of one."""
+    for by_example in (False, True):
+        kept = []
+        for rank in (0, 1):
+            masks = NamedMasks(Trial(HALF, 0), by_example=by_example)
+            model = torch.nn.Sequential(dropkit.nn.Dropout(0.5))
+            args = SimpleNamespace(world_size=2, process_index=rank, train_batch_size=4)
+            state = SimpleNamespace(global_step=7)
+            masks.on_train_begin(model=model)
+            masks.on_step_begin(args, state, None)
+            for _ in range(3):
+                kept.append(model(torch.ones(4, 16)) != 0)
+                masks.on_substep_end(args, state, None)
+            masks.on_train_end()
+        assert 6 == len({mask.numpy().tobytes() for mask in kept})
+        with Trial(HALF, 0).masks(7, rows=range(24)):
+            whole = model(torch.ones(24, 16)) != 0
+        order = [kept[k] for k in (0, 3, 1, 4, 2, 5)]
+        assert by_example == torch.equal(torch.cat(order), whole)
+
+
 class Stirred(transformers.TrainerCallback):
     """Seeds torch anew in the middle of everything."""
 
@@ -196,7 +236,30 @@ def test_resumed_training_is_the_same(tmp_path, at) -> None:
     whole = trained(tmp_path / "whole", until=None, resume=False)
     part = trained(tmp_path / "cut", until=at, resume=False)
     assert not equal(whole, part)
+    for state in (tmp_path / "cut").rglob("rng_state.pth"):
+        state.unlink()  # names are enough
     assert equal(whole, trained(tmp_path / "cut", until=None, resume=True))
+
+
+@pytest.mark.long
+@pytest.mark.filterwarnings("ignore")  # the compiler and torch.jit, of each other
+def test_compiled_training_draws_the_same_masks(tmp_path) -> None:
+    """With ``torch_compile`` losses are those of eager mode up to rounding; masks move them more."""
+    losses = []
+    for replicate, is_compiled in ((0, False), (0, True), (1, False)):
+        transformers.set_seed(5)
+        options = {"max_steps": 3, "logging_steps": 1, "eval_strategy": "no"}
+        data = Trial(HALF, 0)
+        trainer = make(data, folder=tmp_path, torch_compile=is_compiled, **options)
+        trial = Trial(HALF, replicate)
+        with trial.apply(trainer.model), NamedMasks(trial) as masks:
+            trainer.add_callback(masks)
+            trainer.train()
+        logs = trainer.state.log_history
+        losses.append(torch.tensor([log["loss"] for log in logs if "loss" in log]))
+    eager, compiled, other = losses
+    assert torch.allclose(eager, compiled, rtol=0.0, atol=1e-5)
+    assert (eager - other).abs().min() > 1e-3
 
 
 class Ends(transformers.TrainerCallback):

@@ -16,6 +16,7 @@ from dropkit.finetuning.publish import check_out, publish
 from dropkit.finetuning.settings import Settings
 from dropkit.reporting.finetune_files import write_reports
 from dropkit.reporting.finetune_text import finetune_text
+from dropkit.sites.presets import PRESETS
 
 _INTERRUPTED = 130  # the shell's number for a command that Ctrl-C ended
 
@@ -52,7 +53,8 @@ def finetune(  # noqa: PLR0913 - a command has an argument for each option
         list[str] | None,
         typer.Option(
             "--site-rates",
-            help="Rate of places in the base model, in every arm; may be given again.",
+            help="Rate of places in the base model, in every arm, or a preset: bert, gpt, "
+            "finetune; may be given again.",
             metavar="PATTERN=RATE",
         ),
     ] = None,
@@ -142,7 +144,6 @@ def finetune(  # noqa: PLR0913 - a command has an argument for each option
     )
     check_out(out, overwrite=overwrite)
     run = out.with_name(f"{out.name}.run")
-    run.mkdir(exist_ok=True)
     study = finetune_study(settings, run)
     console.print(f"[bold]{escape(study.title)}[/] kept in {escape(str(run))}")
     found = run_live(study, console)
@@ -172,13 +173,19 @@ def _rates(text: str) -> tuple[float, ...]:
 
 
 def _site_rates(given: list[str]) -> dict[str, float]:
-    found = {}
+    found: dict[str, float] = {}
+    known = ", ".join(sorted(PRESETS))
     for text in given:
+        if text in PRESETS:
+            found.update(PRESETS[text].rates(()))
+            continue
         pattern, equals, rate = text.rpartition("=")
         try:
             found[pattern] = float(rate)
         except ValueError:
             equals = ""
         if not equals or not pattern:
-            raise OptionError(f"`--site-rates` must be PATTERN=RATE; got {text!r}.")
+            raise OptionError(
+                f"`--site-rates` must be PATTERN=RATE or one of {known}; got {text!r}."
+            )
     return found

@@ -10,7 +10,7 @@ from pathlib import Path
 import torch
 
 from dropkit.core.files import write_text
-from dropkit.errors import DataError, MissingExtraError, OptionError, StoreError
+from dropkit.errors import DataError, MissingExtraError, StoreError
 from dropkit.finetuning.keeping import TrialFolder
 from dropkit.finetuning.models import load_tokenizer
 from dropkit.finetuning.result import (
@@ -31,6 +31,8 @@ from dropkit.studies.study import Study
 #: Differences of the held-out loss up to this, in nats, are called of no practical interest.
 MARGIN = 0.02
 
+_SETTINGS = "settings.json"
+
 #: What of a trial's metrics an arm's outcome has, by its name there.
 _MEASURES = {
     "validation_loss": "held_out_loss",
@@ -50,14 +52,17 @@ _MEASURES = {
 
 def adapter_arms(settings: Settings) -> tuple[Arm, ...]:
     """An arm a rate, the lowest first: it is what the others are compared with."""
+    # The first pattern that matches a place decides: the user's, the arm's, then what is left.
+    named = {pattern: rate for pattern, rate in settings.site_rates.items() if pattern != "*"}
+    rest = {"*": settings.site_rates["*"]} if "*" in settings.site_rates else {}
     if settings.is_full:
-        place, rest = "*", {}
-    else:  # the base is frozen: dropout in it would only add noise
-        place, rest = "*lora_dropout*", {"*": 0.0}
+        place = "*"
+    else:
+        place, rest = "*lora_dropout*", rest or {"*": 0.0}  # the base learns nothing
     return tuple(
         Arm(
             f"dropout {rate:g}" if rate else "no dropout",
-            {**settings.site_rates, place: rate, **rest},  # the first pattern that matches counts
+            {**named, place: rate, **({} if settings.is_full else rest)},
             settings.weight_decay,
         )
         for rate in sorted(settings.rates)
@@ -104,22 +109,31 @@ def finetune_study(settings: Settings, run: Path) -> Study:
         about={**about, "data": settings.data, "base": settings.model},
     )
     study.check()
+    _begin(settings, run)
     return study
 
 
 def _check_same(settings: Settings, run: Path) -> None:
     """Refuse a folder in which something else was begun."""
-    file, text = run / "settings.json", json.dumps(settings.to_dict(), indent=1)
+    file = run / _SETTINGS
     if file.is_file():
-        begun, asked = json.loads(file.read_text("utf-8")), json.loads(text)
+        begun = json.loads(file.read_text("utf-8"))
+        asked = json.loads(json.dumps(settings.to_dict()))
         changed = [name for name in asked if begun.get(name) != asked[name]]
         if changed:
             raise StoreError(
                 f"{str(run)!r} holds a fine-tuning that was begun with another "
                 f"{', '.join(changed)}. Go on with the same command, or take another name."
             )
-    else:
-        write_text(file, text)
+
+
+def _begin(settings: Settings, run: Path) -> None:
+    """Make the folder of the run, where all is well."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        write_text(run / _SETTINGS, json.dumps(settings.to_dict(), indent=1))
+    except OSError as error:
+        raise StoreError(f"the folder {str(run)!r} cannot be written: {error.strerror}.") from error
 
 
 def finetune(
@@ -148,10 +162,6 @@ def finetune(
         MissingExtraError: transformers or peft is not installed.
     """
     run = Path(run)
-    try:
-        run.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise OptionError(f"the folder {str(run)!r} cannot be made: {error.strerror}.") from error
     study = finetune_study(settings, run)
     begin = time.perf_counter()
     before = torch.get_num_threads()
@@ -225,7 +235,9 @@ def _moment(moments: Sequence[Mapping[str, float]], *, is_chat: bool) -> Moment:
         if is_chat
         else None,
         accuracy=mean("accuracy"),
-        general_loss=mean("general_loss") if "general_loss" in moments[0] else None,
+        general_loss=mean("general_loss")
+        if all("general_loss" in moment for moment in moments)
+        else None,
     )
 
 

@@ -2,13 +2,13 @@
 
 import contextlib
 import math
-import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import Tensor, nn
+from torch import nn
 
 from dropkit.finetuning.general import read_general
 from dropkit.finetuning.keeping import TrialFolder
@@ -16,7 +16,8 @@ from dropkit.finetuning.memorizing import Canary, memorization, plant_canaries
 from dropkit.finetuning.models import load_model, load_tokenizer, with_adapter
 from dropkit.finetuning.samples import answers
 from dropkit.finetuning.settings import Settings
-from dropkit.finetuning.tasks import Parts, Work, make_work
+from dropkit.finetuning.tasks import Collate, Parts, Work, make_work, mean_loss
+from dropkit.finetuning.trunk import Trunk
 from dropkit.finetuning.watching import Clock, Curve, Steps
 from dropkit.sites.find import find_sites
 from dropkit.studies.costs import Costs
@@ -62,19 +63,22 @@ class FinetuneFit:
                 train, canaries = planted(train, tokenizer, self.settings.canaries, trial)
             stack.enter_context(trial.apply(model))
             costs = Costs(next(model.parameters()).device)
-            curve = Curve(
-                trial, folder, work, parts, general, batch=self.settings.batch, clock=clock
-            )
+            pieces = general.pieces if general else ()
+            trunk = Trunk.of(model, self.settings, [*train, *parts.held_out, *pieces])
+            collate = work.collate if trunk is None else partial(trunk.collate, work)
+            measure = partial(mean_loss, model, work, collate, batch=2 * self.settings.batch)
+            curve = Curve(trial, folder, measure, parts, general, clock=clock)
             steps = Steps(trial, costs)
             masks = stack.enter_context(NamedMasks(trial))
-            trainer = self._trainer(trial, folder, work, model, train)
+            trainer = self._trainer(trial, folder, collate, model, train)
             trainer.remove_callback(PrinterCallback)
             for callback in (masks, steps, curve):
                 trainer.add_callback(callback)
+            if trunk is not None:
+                with clock.part("frozen blocks"):
+                    trunk.fill([*train, *parts.held_out, *pieces])
             before = clock.parts["evaluation"]
-            with clock.part("training"), warnings.catch_warnings():
-                # Trainer's advice on settings of data loaders that are Trainer's own.
-                warnings.filterwarnings("ignore", message=".*pin_memory.*")
+            with clock.part("training"), trunk.skipped() if trunk else contextlib.nullcontext():
                 trainer.train(resume_from_checkpoint=folder.last_checkpoint())
             clock.parts["training"] -= clock.parts["evaluation"] - before
             if trial.reasons:
@@ -86,7 +90,12 @@ class FinetuneFit:
             return {**_of_curve(curve.moments), **found, **costs.metrics()}
 
     def _trainer(
-        self, trial: Trial, folder: TrialFolder, work: Work, model: nn.Module, train: list[Any]
+        self,
+        trial: Trial,
+        folder: TrialFolder,
+        collate: Collate,
+        model: nn.Module,
+        train: list[Any],
     ) -> Trainer:
         settings, seed = self.settings, trial.seed("order") % 2**32
         arguments = TrainingArguments(
@@ -108,11 +117,7 @@ class FinetuneFit:
             data_seed=seed,
         )
         seed_all(trial, "order")
-
-        def collator(batch: list[Any]) -> dict[str, Tensor]:
-            return work.collate(batch)
-
-        return _Trainer(model=model, args=arguments, train_dataset=train, data_collator=collator)
+        return _Trainer(model=model, args=arguments, train_dataset=train, data_collator=collate)
 
     def _measured(
         self,

@@ -9,7 +9,7 @@ from dropkit.errors import DataError
 from dropkit.finetuning.data import Encoded
 
 #: Tokens of general text that are read, in pieces of so many.
-N_PIECES, PIECE = 32, 128
+N_PIECES, PIECE = 16, 128
 
 
 @dataclass(frozen=True)

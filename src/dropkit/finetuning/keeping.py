@@ -3,33 +3,22 @@
 import json
 import shutil
 from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from dropkit.core.files import write_text
 
 
-class TrialFolder:
-    """The folder of one trial, within the folder of the run.
+@dataclass
+class Kept:
+    """A folder of plain data.
 
-    Args:
-        run: Folder of the run.
-        arm: Place of the arm among the arms.
-        replicate: 0, 1, ...
+    Attributes:
+        path: Made where something is written.
     """
 
-    def __init__(self, run: Path, arm: int, replicate: int) -> None:
-        self.path = run / f"arm{arm}-replicate{replicate}"
-
-    @property
-    def checkpoints(self) -> Path:
-        """Where the Trainer keeps what it goes on from."""
-        return self.path / "checkpoints"
-
-    @property
-    def best(self) -> Path:
-        """Weights of the best epoch so far."""
-        return self.path / "best"
+    path: Path
 
     def write(self, name: str, content: Mapping[str, Any] | list[Any]) -> None:
         """Keep plain data under a name, in one step."""
@@ -40,6 +29,35 @@ class TrialFolder:
         """What `write` kept; None where there is none."""
         path = self.path / f"{name}.json"
         return json.loads(path.read_text("utf-8")) if path.is_file() else None
+
+
+class TrialFolder(Kept):
+    """The folder of one trial, within the folder of the run.
+
+    Args:
+        run: Folder of the run.
+        arm: Place of the arm among the arms.
+        replicate: 0, 1, ...
+    """
+
+    def __init__(self, run: Path, arm: int, replicate: int) -> None:
+        super().__init__(run / f"arm{arm}-replicate{replicate}")
+        self._of_all = run / f"replicate{replicate}"
+
+    @property
+    def shared(self) -> Kept:
+        """What all arms of the replicate have in common."""
+        return Kept(self._of_all)
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where the Trainer keeps what it goes on from."""
+        return self.path / "checkpoints"
+
+    @property
+    def best(self) -> Path:
+        """Weights of the best epoch so far."""
+        return self.path / "best"
 
     def last_checkpoint(self) -> str | None:
         """The newest one that is whole: the Trainer writes its state last."""

@@ -86,10 +86,11 @@ class Settings:
             raise OptionError(f"`general` must be a text file; got {self.general!r}.")
 
     def _check_rates(self) -> None:
-        if not self.rates:
-            raise OptionError("`rates` must hold at least one drop rate; got none.")
-        if len(set(self.rates)) < len(self.rates):
-            raise OptionError(f"`rates` must differ; got {', '.join(map(str, self.rates))}.")
+        if len(set(self.rates)) < max(2, len(self.rates)):
+            raise OptionError(
+                "`rates` must hold at least two different drop rates, 0 among them to see whether "
+                f"dropout helps; got {', '.join(f'{rate:g}' for rate in self.rates) or 'none'}."
+            )
         for rate in self.rates:
             threshold_from_rate(rate, name="rates")
         for pattern, rate in self.site_rates.items():

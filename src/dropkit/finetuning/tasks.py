@@ -1,6 +1,6 @@
 """What differs between a chatbot and a classifier: data, batches, and what the loss is of."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -25,6 +25,9 @@ from dropkit.finetuning.data import (
     summarize,
 )
 from dropkit.finetuning.settings import Settings
+
+#: Makes a batch for the model out of examples.
+Collate = Callable[[Sequence[Any]], dict[str, Tensor]]
 
 
 @dataclass(frozen=True)
@@ -153,13 +156,19 @@ def _check_tokenizer(tokenizer: Any, model: nn.Module, *, must_end: bool) -> Non
 
 
 def mean_loss(
-    model: nn.Module, work: Work, examples: Sequence[Any], *, batch: int
+    model: nn.Module,
+    work: Work,
+    collate: Collate,
+    examples: Sequence[Any],
+    *,
+    batch: int,
 ) -> tuple[float, float]:
     """Mean loss of `examples` in eval mode, and the share of right predictions.
 
     Args:
         model: Left in the mode it is in.
         work: What the examples are of.
+        collate: Makes batches that the model reads.
         examples: At least one.
         batch: Examples a forward; those of like length share one.
 
@@ -173,7 +182,7 @@ def mean_loss(
     total, n_losses, n_right = 0.0, 0, 0
     with torch.no_grad():
         for start in range(0, len(order), batch):
-            now = work.collate([examples[i] for i in order[start : start + batch]])
+            now = collate([examples[i] for i in order[start : start + batch]])
             now = {name: x.to(device) for name, x in now.items()}
             output = model(**{name: x for name, x in now.items() if name != "labels"})
             loss, n = work.losses(output, now)

@@ -1,21 +1,19 @@
 """A Trainer's callbacks within a trial: curves by epoch, the best weights, where the time goes."""
 
 import contextlib
+import math
 import time
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from transformers import TrainerCallback
 
 from dropkit.finetuning.general import General
 from dropkit.finetuning.keeping import TrialFolder
-from dropkit.finetuning.tasks import Parts, Work, mean_loss
+from dropkit.finetuning.tasks import Parts
 from dropkit.studies.costs import Costs
 from dropkit.studies.trial import Trial
-
-#: Training examples that a curve's training loss is measured on, at most.
-_MOST_TRAIN = 200
 
 
 class Clock:
@@ -37,15 +35,17 @@ class Clock:
 class Curve(TrainerCallback):
     """Measures before the first and after each epoch, and keeps the weights of the best.
 
-    A run that goes on from a checkpoint takes up the moments that were measured before it.
+    The training loss is that of as many training examples as are held out. General text is read
+    before training and after it. All arms of a replicate begin alike, so that the first of them
+    measures that for all. A run that goes on from a checkpoint takes up the moments that were
+    measured before it.
 
     Args:
         trial: To report to.
         folder: Keeps the moments.
-        work: What the examples are of.
+        measure: From examples to their mean loss and the share of right predictions.
         parts: The examples.
         general: Text on other things.
-        batch: Examples a forward.
         clock: Counts the time of evaluation.
     """
 
@@ -53,18 +53,16 @@ class Curve(TrainerCallback):
         self,
         trial: Trial,
         folder: TrialFolder,
-        work: Work,
+        measure: Callable[[Sequence[Any]], tuple[float, float]],
         parts: Parts,
         general: General | None,
         *,
-        batch: int,
         clock: Clock,
     ) -> None:
-        self._trial, self._folder, self._work, self._parts = trial, folder, work, parts
-        self._general, self._batch, self._clock = general, 2 * batch, clock
+        self._trial, self._folder, self._mean_loss, self._parts = trial, folder, measure, parts
+        self._general, self._clock = general, clock
         self.moments: list[dict[str, float]] = []
-        n = len(parts.train)
-        n_seen = min(n, _MOST_TRAIN)
+        n, n_seen = len(parts.train), min(len(parts.train), len(parts.held_out))
         self._seen: Sequence[Any] = [parts.train[k * n // n_seen] for k in range(n_seen)]
 
     def on_train_begin(self, args: Any, state: Any, *_: Any, model: Any = None, **__: Any) -> None:
@@ -75,27 +73,30 @@ class Curve(TrainerCallback):
             self.moments = [one for one in kept if one["step"] <= state.global_step]
             for one in self.moments:
                 self._report(one)
-        else:
-            self._measure(model, 0, 0)
+            return
+        start = self._folder.shared.read("start")
+        if start is None:
+            start = self._measured(0, 0, is_last=True)
+            self._folder.shared.write("start", start)
+        self._add(start, model)
 
     def on_epoch_end(
         self, args: Any, state: Any, control: Any, model: Any = None, **_: Any
     ) -> None:
         """After an epoch."""
-        del args
         # Stopped in the middle of an epoch, it is none.
         if control.should_training_stop and self._trial.reasons:
             return
-        self._measure(model, round(state.epoch), state.global_step)
+        epoch = round(state.epoch)
+        moment = self._measured(epoch, state.global_step, is_last=epoch >= args.num_train_epochs)
+        self._add(moment, model)
         if self._trial.should_stop:
             control.should_training_stop = True
 
-    def _measure(self, model: Any, epoch: int, step: int) -> None:
+    def _measured(self, epoch: int, step: int, *, is_last: bool) -> dict[str, float]:
         with self._clock.part("evaluation"):
-            train, _ = mean_loss(model, self._work, self._seen, batch=self._batch)
-            held_out, accuracy = mean_loss(
-                model, self._work, self._parts.held_out, batch=self._batch
-            )
+            train, _ = self._mean_loss(self._seen)
+            held_out, accuracy = self._mean_loss(self._parts.held_out)
             moment = {
                 "epoch": epoch,
                 "step": step,
@@ -103,14 +104,16 @@ class Curve(TrainerCallback):
                 "held_out_loss": held_out,
                 "accuracy": accuracy,
             }
-            if self._general is not None:
-                pieces = self._general.pieces
-                moment["general_loss"], _ = mean_loss(model, self._work, pieces, batch=self._batch)
-            is_best = not self.moments or held_out < min(m["held_out_loss"] for m in self.moments)
-            self.moments.append(moment)
-            if is_best:
-                self._folder.keep_best(model)
-            self._folder.write("curve", self.moments)
+            if self._general is not None and is_last:
+                moment["general_loss"], _ = self._mean_loss(self._general.pieces)
+        return moment
+
+    def _add(self, moment: dict[str, float], model: Any) -> None:
+        best = min((m["held_out_loss"] for m in self.moments if m["epoch"]), default=math.inf)
+        self.moments.append(moment)
+        if moment["epoch"] and moment["held_out_loss"] < best:
+            self._folder.keep_best(model)
+        self._folder.write("curve", self.moments)
         self._report(moment)
 
     def _report(self, moment: dict[str, float]) -> None:

@@ -12,6 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from dropkit.core.counted import Counted
 from dropkit.core.recompute import Replay, wrapped_checkpoints
 from dropkit.nn._layer import Layer
+from dropkit.sites.adapters import spare_copies
 from dropkit.sites.change import Change
 from dropkit.sites.replaced import ReplacedFunctions
 from dropkit.sites.stand_ins import register_stand_ins
@@ -23,6 +24,7 @@ def accelerate(model: nn.Module | None = None) -> Change:
     Modules, functions, attention, what recurrent layers drop between their layers, and masks made
     with ``torch.bernoulli``. Parameters, state dict, modes and repr stay as they are, and so do
     outputs in eval, to the bit. In training the masks are other ones of the same distribution.
+    Dropout in front of a LoRA adapter keeps no copy of the adapter's input.
 
     Args:
         model: Any module. Torch's own dropout layers in it, but not a user's subclasses of them,
@@ -50,6 +52,7 @@ def accelerate(model: nn.Module | None = None) -> Change:
             ours = Layer.of_torchs[type(module)]
             ours.adopt(module)
             stack.callback(ours.release, module)
+    spare_copies(model, stack)
     stack.callback(model.register_forward_pre_hook(_enter, prepend=True).remove)
     stack.callback(model.register_forward_hook(_leave, always_call=True).remove)
     return Change(stack)

@@ -1,7 +1,6 @@
 """What a training costs: the time of a step, and peak memory."""
 
 import contextlib
-import resource
 import statistics
 import sys
 import time
@@ -64,10 +63,11 @@ class Costs:
 
         Returns:
             ``step_s``: median seconds of a step, where there was any; ``peak_mib``: the most
-            memory at once, in MiB.
+            memory at once, in MiB, where the system tells it.
         """
         steps = {"step_s": statistics.median(self._steps)} if self._steps else {}
-        return {**steps, "peak_mib": self._peak() / _MIB}
+        peak = self._peak()
+        return steps if peak is None else {**steps, "peak_mib": peak / _MIB}
 
     @property
     def _is_cuda(self) -> bool:
@@ -78,7 +78,7 @@ class Costs:
             torch.cuda.synchronize(self._device)
         return time.perf_counter()
 
-    def _peak(self) -> int:
+    def _peak(self) -> int | None:
         return torch.cuda.max_memory_allocated(self._device) if self._is_cuda else _peak()
 
 
@@ -87,8 +87,12 @@ def without_costs(metrics: Mapping[str, float]) -> dict[str, float]:
     return {name: value for name, value in metrics.items() if name not in COSTS}
 
 
-def _peak() -> int:
+def _peak() -> int | None:
     """The most bytes that were resident in this process at once."""
+    try:
+        import resource  # noqa: PLC0415 - Windows has none
+    except ImportError:
+        return None
     unit = 1 if sys.platform == "darwin" else 1024
     return unit * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 

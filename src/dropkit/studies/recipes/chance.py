@@ -28,7 +28,7 @@ def chance_put_back() -> Iterator[None]:
     """After the block the generators of the process stand where they stood."""
     python, numpy = random.getstate(), np.random.get_state()  # noqa: NPY002 - likewise
     try:
-        with torch.random.fork_rng():
+        with torch.random.fork_rng(list(range(torch.cuda.device_count()))):
             yield
     finally:
         random.setstate(python)

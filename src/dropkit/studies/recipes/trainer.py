@@ -35,6 +35,7 @@ class TrainerFit:
             called under the trial's seed for weights; what else it draws, such as the split, it
             takes from ``trial.seed(...)``. An optimizer that it brings along must have
             ``trial.arm.weight_decay`` itself. Must be picklable where there are workers.
+        by_example: As for `dropkit.studies.recipes.trainer_masks.NamedMasks`.
 
     Returns:
         When called, all metrics of ``trainer.evaluate()``, and then ``train_loss``: that of the
@@ -49,6 +50,7 @@ class TrainerFit:
     """
 
     make: Callable[[Trial], Trainer]
+    by_example: bool = False
 
     @property
     def __wrapped__(self) -> Callable[[Trial], Trainer]:
@@ -65,7 +67,8 @@ class TrainerFit:
             trainer.args.data_seed = trainer.accelerator.dataloader_config.data_seed = order
             trainer.args.weight_decay = trial.arm.weight_decay
             costs = Costs(trainer.args.device)
-            for callback in (_Watch(trial, costs, stack), stack.enter_context(NamedMasks(trial))):
+            masks = stack.enter_context(NamedMasks(trial, by_example=self.by_example))
+            for callback in (_Watch(trial, costs, stack), masks):
                 trainer.add_callback(callback)
                 stack.callback(trainer.remove_callback, callback)
             trainer.train()

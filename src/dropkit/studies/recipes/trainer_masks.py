@@ -1,11 +1,11 @@
 """Named masks in Hugging Face's Trainer."""
 
 import contextlib
-from types import TracebackType
 from typing import Any, Self
 
-from torch import nn
+from torch import Tensor, nn
 
+from dropkit.core.scope import current_scope
 from dropkit.errors import MissingExtraError
 from dropkit.sites.accelerate import accelerate
 from dropkit.studies.trial import Trial
@@ -28,6 +28,14 @@ class NamedMasks(TrainerCallback):
 
     Args:
         trial: Names the masks. Its rates are applied by whoever calls its `apply`.
+        by_example: Whether an example's mask goes by its place in the whole step, over all micro
+            batches and ranks. The masks are then the same however a step is divided among these.
+            It takes inputs and dropped tensors whose first dimension is the batch, and one length
+            of all sequences; without it nothing is asked of a model.
+
+    Raises:
+        AddressError: In training, with `by_example`: a dropped tensor does not hold the batch's
+            examples in its first dimension.
 
     Everything is put back when training ends. Where training may raise or be interrupted, use it
     as a block too, for then Trainer calls nobody::
@@ -36,17 +44,21 @@ class NamedMasks(TrainerCallback):
             Trainer(..., callbacks=[masks]).train(resume_from_checkpoint=True)
     """
 
-    def __init__(self, trial: Trial) -> None:
-        self._trial = trial
+    def __init__(self, trial: Trial, *, by_example: bool = False) -> None:
+        self._trial, self._by_example = trial, by_example
         self._model = contextlib.ExitStack()
         self._block = contextlib.ExitStack()
-        self._micro_batch = 0
+        self._micro_batch = self._step = self._first = self._n_opened = 0
+        self._n_rows: int | None = None
 
     def on_train_begin(self, *_: Any, model: nn.Module | None = None, **__: Any) -> None:
         """Training begins, or begins again."""
         self.close()
         if model is not None:
             self._model.enter_context(accelerate(model))
+            if self._by_example:
+                handle = model.register_forward_pre_hook(self._see, with_kwargs=True)
+                self._model.callback(handle.remove)
 
     def on_step_begin(self, args: Any, state: Any, *_: Any, **__: Any) -> None:
         """The first micro batch of a step."""
@@ -60,11 +72,11 @@ class NamedMasks(TrainerCallback):
 
     def on_pre_optimizer_step(self, *_: Any, **__: Any) -> None:
         """All gradients of the step are there."""
-        self._block.close()
+        self._leave()
 
     def on_epoch_end(self, *_: Any, **__: Any) -> None:
         """An epoch that was ended early leaves no block open."""
-        self._block.close()
+        self._leave()
 
     def on_train_end(self, *_: Any, **__: Any) -> None:
         """Training has ended."""
@@ -72,21 +84,36 @@ class NamedMasks(TrainerCallback):
 
     def close(self) -> None:
         """Put everything back; a second call does nothing."""
-        self._block.close()
+        self._leave()
         self._model.close()
 
     def _open(self, args: Any, state: Any) -> None:
+        batch = self._micro_batch * args.world_size + args.process_index
+        self._leave()
+        self._step, self._first = state.global_step, batch * args.train_batch_size
+        self._n_rows, self._n_opened = 0, 0
+        if not self._by_example:
+            self._block.enter_context(self._trial.masks(self._step, batch))
+
+    def _see(self, model: nn.Module, args: tuple[Any, ...], inputs: dict[str, Any]) -> None:
+        """A forward begins: its examples are the next of the step."""
+        sizes = [x.shape[0] for x in (*args, *inputs.values()) if isinstance(x, Tensor) and x.dim()]
+        if self._n_rows is None or not sizes or sizes[0] == self._n_rows:
+            return  # nothing trains, or another forward of the same micro batch counts on
         self._block.close()
-        sample = self._micro_batch * args.world_size + args.process_index
-        self._block.enter_context(self._trial.masks(state.global_step, sample))
+        rows = range(self._first, self._first + sizes[0])
+        self._block.enter_context(self._trial.masks(self._step, self._n_opened, rows))
+        scope = current_scope()
+        if scope is not None:  # the call that would have named the modules has begun before it
+            scope.learn_names(model)
+        self._n_rows, self._n_opened = sizes[0], self._n_opened + 1
+
+    def _leave(self) -> None:
+        self._block.close()
+        self._n_rows = None
 
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
