@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from clinc_data import Queries, load
 from clinc_measures import (
+    BASES,
     DELTA,
     MEASURES,
     RISK,
@@ -88,11 +89,11 @@ def report(said: dict[str, Answers], parts: dict[str, Queries]) -> str:
     """All tables of one router."""
     labels = {name: parts[name].labels for name in ASKED}
     found = detection(said["test"], said["oos_test"])
-    lines = [f"{'out of scope':18}{'AUROC':>22}{'AUPR':>22}{'AUROC less that of max softmax':>34}"]
-    lines += [
-        f"{name:18}{of['auroc']!s:>22}{of['aupr']!s:>22}{of['difference'].signed():>34}"
-        for name, of in found.items()
-    ]
+    heads = ["AUROC", "AUPR", *(f"AUROC over {base}" for base in BASES)]
+    lines = [f"{'out of scope':18}" + "".join(f"{head:>30}" for head in heads)]
+    for name, of in found.items():
+        cells = [str(of["auroc"]), str(of["aupr"]), *(of[base].signed() for base in BASES)]
+        lines.append(f"{name:18}" + "".join(f"{cell:>30}" for cell in cells))
     rows = calibration(said["val"], labels["val"], said["test"], labels["test"])
     heads = list(next(iter(rows.values())))
     lines += ["", f"{'in scope':22}" + "".join(f"{head:>14}" for head in heads)]
