@@ -7,6 +7,7 @@ from dropkit.auditing.recalibration import recalibrate_batch_norm
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
+from dropkit.finetuning import Memorization, memorization
 from dropkit.nn.schedules import Schedule
 from dropkit.sites.accelerate import accelerate
 from dropkit.sites.awaken import awaken
@@ -27,6 +28,7 @@ __all__ = [
     "Audit",
     "Finding",
     "MCPrediction",
+    "Memorization",
     "Recorder",
     "Schedule",
     "Site",
@@ -43,6 +45,7 @@ __all__ = [
     "functional",
     "masks_at",
     "mc_predict",
+    "memorization",
     "nn",
     "recalibrate_batch_norm",
     "set_rates",
