@@ -53,7 +53,6 @@ def accelerate(model: nn.Module | None = None) -> Change:
             ours = Layer.of_torchs[type(module)]
             ours.adopt(module)
             stack.callback(ours.release, module)
-    spare_copies(model, stack)
     stack.callback(model.register_forward_pre_hook(_enter, prepend=True).remove)
     stack.callback(model.register_forward_hook(_leave, always_call=True).remove)
     return Change(stack)
