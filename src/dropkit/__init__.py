@@ -7,6 +7,7 @@ from dropkit.auditing.recalibration import recalibrate_batch_norm
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
+from dropkit.finetuning import Memorization, memorization
 from dropkit.nn.schedules import Schedule
 from dropkit.serving import freeze, guard, probe
 from dropkit.sites.accelerate import accelerate
@@ -28,6 +29,7 @@ __all__ = [
     "Audit",
     "Finding",
     "MCPrediction",
+    "Memorization",
     "Recorder",
     "Schedule",
     "Site",
@@ -46,6 +48,7 @@ __all__ = [
     "guard",
     "masks_at",
     "mc_predict",
+    "memorization",
     "nn",
     "probe",
     "recalibrate_batch_norm",
