@@ -35,6 +35,9 @@ LONGEST, EPOCHS, BATCH = 32, 3, 32
 LEARNING_RATE, HEAD_LEARNING_RATE = 2e-4, 1e-2
 WIDTH, NEIGHBOURS, N_ASKED_TWICE = 384, 5, 64
 
+#: Sought at once, so that what is missing is said before anything runs.
+FILES = {part: find(f"banking77/{part}.csv") for part in ("train", "test")}
+
 ARMS = (
     Arm("no dropout"),
     Arm("0.1", rates=0.1),
@@ -123,7 +126,7 @@ def messages(part: str) -> Messages:
     """All of ``"train"`` (10,003) or ``"test"`` (3,080), in the order of the file."""
     from transformers import AutoTokenizer  # noqa: PLC0415 - takes seconds
 
-    with find(f"banking77/{part}.csv").open(encoding="utf-8", newline="") as file:
+    with FILES[part].open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     intents = {intent: k for k, intent in enumerate(sorted({row["category"] for row in rows}))}
     encoded = AutoTokenizer.from_pretrained(folder())(

@@ -3,7 +3,9 @@
 import importlib
 import itertools
 import math
+import os
 import re
+import subprocess
 import sys
 from collections import Counter
 from pathlib import Path
@@ -13,16 +15,19 @@ import pytest
 import torch
 
 import dropkit
-from dropkit.errors import DataError
 from dropkit.studies.trial import Trial
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
 
 
 @pytest.fixture
-def few_shot(monkeypatch) -> ModuleType:
+def few_shot(monkeypatch, tmp_path) -> ModuleType:
     """The module, imported as `dropkit study` does: a tiny encoder, made-up messages of 3 intents."""
     transformers = pytest.importorskip("transformers", reason="transformers is not installed")
+    (tmp_path / "banking77").mkdir()
+    for part in ("train", "test"):
+        (tmp_path / "banking77" / f"{part}.csv").touch()
+    monkeypatch.setenv("DROPKIT_DATA", str(tmp_path))
     monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
     module = importlib.import_module("few_shot")
     tokens = torch.randint(1, 50, (60, 9)) * (torch.arange(9) < torch.randint(3, 10, (60, 1)))
@@ -108,14 +113,21 @@ def test_few_shot_knows_the_nearest(few_shot) -> None:
     )
 
 
-def test_data_that_is_missing(monkeypatch, tmp_path) -> None:
+def test_data_that_is_missing(tmp_path) -> None:
     """Without the data one sentence says which file, where it was sought, and what to do."""
-    monkeypatch.setattr(sys, "path", [str(EXAMPLES), *sys.path])
-    monkeypatch.setenv("DROPKIT_DATA", str(tmp_path))
-    find = importlib.import_module("shared_data").find
-    message = (
-        f"the data must lie at {str(tmp_path / 'banking77' / 'train.csv')!r}; there is none. Set "
-        "DROPKIT_DATA to the folder that holds banking77/train.csv."
+    done = subprocess.run(
+        [sys.executable, "-m", "dropkit", "study", EXAMPLES / "few_shot.py"],
+        env={**os.environ, "DROPKIT_DATA": str(tmp_path), "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=tmp_path,
     )
-    with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
-        find("banking77/train.csv")
+    assert (2, "") == (done.returncode, done.stdout)
+    where = str(tmp_path / "banking77" / "train.csv")
+    assert re.fullmatch(
+        r"dropkit: `few_shot\.py` line \d+ raised DataError: "
+        + re.escape(f"the data must lie at {where!r}; there is none. ")
+        + re.escape("Set DROPKIT_DATA to the folder that holds banking77/train.csv.\n"),
+        done.stderr,
+    )
