@@ -1,13 +1,10 @@
-"""The page shows the whole result, trusts no text in it, and asks nothing of the network."""
+"""The page shows the whole result."""
 
 import dataclasses
 import math
 import re
-import shutil
-import subprocess
 import sys
 from collections.abc import Callable
-from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -21,45 +18,10 @@ from dropkit.studies.result import Decision, StudyResult, TrialRecord
 
 MakeResult = Callable[..., StudyResult]
 
-HOSTILE = '<script>alert("1")</script>'
-
-
-class _Outline(HTMLParser):
-    """Tags as a browser would count them, each with its attributes."""
-
-    def __init__(self, text: str) -> None:
-        super().__init__()
-        self.tags: list[tuple[str, dict[str, str | None]]] = []
-        self.feed(text)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append((tag, dict(attrs)))
-
-    def count(self, tag: str, **attributes: str) -> int:
-        return sum(name == tag and attributes.items() <= found.items() for name, found in self.tags)
-
 
 def _render(result: StudyResult, folder: Path) -> str:
     write_study_page(result, folder / "page.html")
     return (folder / "page.html").read_text("utf-8")
-
-
-def _rename(result: StudyResult, old: str, new: str) -> StudyResult:
-    """`result` with another name for one arm that is not the baseline."""
-
-    def name(arm: str) -> str:
-        return new if arm == old else arm
-
-    return dataclasses.replace(
-        result,
-        arms=[
-            dataclasses.replace(arm, arm=dataclasses.replace(arm.arm, name=name(arm.arm.name)))
-            for arm in result.arms
-        ],
-        differences=[dataclasses.replace(item, arm=name(item.arm)) for item in result.differences],
-        trials=[dataclasses.replace(trial, arm=name(trial.arm)) for trial in result.trials],
-        verdict=dataclasses.replace(result.verdict, best=name(result.verdict.best or "")),
-    )
 
 
 def _numbers(page: StudyPage) -> list[float]:
@@ -308,41 +270,6 @@ def test_failed_trials_are_listed(make_result: MakeResult, tmp_path: Path) -> No
     assert "Failed trials" not in _render(full, tmp_path)
 
 
-def test_every_text_is_escaped(make_result: MakeResult, tmp_path: Path) -> None:
-    """Markup in names, title, facts, sentences and errors is shown as text."""
-    full = _rename(make_result(), "dropout 0.3", HOSTILE)
-    result = dataclasses.replace(
-        full,
-        title=HOSTILE,
-        about={HOSTILE: HOSTILE},
-        verdict=dataclasses.replace(full.verdict, sentence=HOSTILE, rests_on=[HOSTILE]),
-        trials=[*full.trials, TrialRecord(HOSTILE, 9, {}, error=HOSTILE)],
-    )
-    text = _render(result, tmp_path)
-    assert "<script>alert" not in text
-    assert "&lt;script&gt;alert(&#34;1&#34;)&lt;/script&gt;" in text
-    assert _Outline(text).count("script") == 1
-
-
-def test_page_names_nothing_outside_itself(make_result: MakeResult, tmp_path: Path) -> None:
-    """No address, source, link or import leads out of the file, and the browser is told so."""
-    text = _render(make_result(), tmp_path)
-    assert re.findall(r"https?:|//[a-z]|\bsrc=|\bhref=|url\(|@import|xmlns", text) == []
-    policy = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'"
-    assert _Outline(text).count("meta", content=policy) == 1
-
-
-def test_pictures_have_names_for_screen_readers(make_result: MakeResult, tmp_path: Path) -> None:
-    """Each picture is an image with a title and a description that exist."""
-    outline = _Outline(_render(make_result(), tmp_path))
-    pictures = [found for tag, found in outline.tags if tag == "svg" and found.get("role") == "img"]
-    identifiers = [found["id"] for _, found in outline.tags if "id" in found]
-    assert len(pictures) == 7
-    assert len(set(identifiers)) == len(identifiers)
-    for picture in pictures:
-        assert set((picture["aria-labelledby"] or "").split()) <= set(identifiers)
-
-
 def test_missing_jinja_names_the_extra(
     make_result: MakeResult, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -367,56 +294,3 @@ def test_failed_write_keeps_the_old_page(
     with pytest.raises(PermissionError, match=r"^$"):
         write_study_page(make_result(), tmp_path / "page.html")
     assert [path.read_text("utf-8") for path in tmp_path.iterdir()] == ["old"]
-
-
-def _dump_dom(page: Path, profile: Path) -> str:
-    """The page as a real browser holds it after its script ran."""
-    browser = shutil.which("chromium")
-    if browser is None:
-        pytest.skip("chromium is not installed, so no real browser can open the page.")
-    flags = (
-        "--headless --no-sandbox --disable-gpu --disable-quic --no-first-run "
-        "--disable-background-networking --disable-component-update --disable-sync"
-    )
-    finished = subprocess.run(
-        [browser, *flags.split(), f"--user-data-dir={profile}", "--dump-dom", page.as_uri()],
-        capture_output=True,
-        timeout=120,
-        check=True,
-    )
-    return finished.stdout.decode("utf-8")
-
-
-def test_real_browser_shows_the_page(make_result: MakeResult, tmp_path: Path) -> None:
-    """Chromium draws all pictures and rows, runs the script, and shows a hostile name as text."""
-    result = _rename(make_result(), "dropout 0.3", HOSTILE)
-    _render(result, tmp_path)
-    dom = _dump_dom(tmp_path / "page.html", tmp_path / "profile")
-    outline = _Outline(dom)
-    assert outline.count("svg", role="img") == 7
-    assert outline.count("table", **{"data-ready": "true"}) == 1
-    assert outline.count("button") == 10
-    assert outline.count("tr") == 7
-    assert outline.count("script") == 1
-    assert '&lt;script&gt;alert("1")&lt;/script&gt;</span>' in dom
-
-
-def test_real_browser_sorts_the_table(make_result: MakeResult, tmp_path: Path) -> None:
-    """A click on a header orders the rows by that column's numbers and says so; two reverse it."""
-    text = _render(make_result(), tmp_path)
-    # The page's own policy allows inline scripts, so a second one can act as the reader.
-    press = (
-        "<script>const press = document.querySelectorAll('th button')[{at}];"
-        "for (let n = 0; n < {times}; n += 1) press.click();</script></body>"
-    )
-    orders = []
-    for times in (1, 2):
-        script = press.replace("{at}", "3").replace("{times}", str(times))
-        (tmp_path / "pressed.html").write_text(text.replace("</body>", script), "utf-8")
-        dom = _dump_dom(tmp_path / "pressed.html", tmp_path / "profile")
-        direction = ("ascending", "descending")[times - 1]
-        assert _Outline(dom).count("th", **{"aria-sort": direction}) == 1
-        orders.append(re.findall(r'<th scope="row" data-order="([^"]+)"', dom))
-    losses = {arm.arm.name: arm.means["validation_loss"] for arm in make_result().arms}
-    assert orders[0] == sorted(losses, key=losses.__getitem__)
-    assert orders[1] == orders[0][::-1]

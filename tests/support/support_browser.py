@@ -1,8 +1,9 @@
-"""A page as a real browser holds it."""
+"""A page as its tags, and as a real browser holds it."""
 
 import re
 import shutil
 import subprocess
+from html.parser import HTMLParser
 from pathlib import Path
 
 import pytest
@@ -34,3 +35,20 @@ def with_script(page: Path, script: str, to: Path) -> Path:
     text = page.read_text("utf-8")
     to.write_text(text.replace("</body>", f"<script>{script}</script></body>"), "utf-8")
     return to
+
+
+class Outline(HTMLParser):
+    """Tags as a browser would count them, each with its attributes."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        """Called by the parser."""
+        self.tags.append((tag, dict(attrs)))
+
+    def count(self, tag: str, **attributes: str) -> int:
+        """How many tags of this kind have these attributes."""
+        return sum(name == tag and attributes.items() <= found.items() for name, found in self.tags)
