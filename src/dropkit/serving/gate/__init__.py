@@ -1,0 +1,1 @@
+"""The release check: reports held against a policy."""
