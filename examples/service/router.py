@@ -20,7 +20,6 @@ from dropkit.core.files import write_text
 from dropkit.demo.fit import split
 from dropkit.demo.questions import chatbot_questions
 from dropkit.demo.router import Router, Vocabulary
-from dropkit.serving import freeze
 from dropkit.uncertainty import Handoff
 
 RATE, STEPS, BATCH, LEARNING_RATE = 0.3, 240, 32, 3e-3
@@ -68,7 +67,7 @@ class Service:
     ) -> None:
         self.vocabulary, self.topics, self.handoff = Vocabulary(texts), topics, handoff
         self.model, self.texts, self.samples = model, texts, samples
-        self.served = freeze(model, self.vocabulary.encode(texts[:4])).model
+        self.served = dropkit.freeze(model, self.vocabulary.encode(texts[:4])).model
         self._lock = threading.Lock()  # one model, and it changes its mode while it is asked
 
     def answer(self, text: str) -> Answer:
@@ -132,7 +131,7 @@ def train(*, samples: int = 16, steps: int = STEPS) -> Service:
         loss.backward()
         optimizer.step()
     model.eval()
-    served = freeze(model, tokens[:4]).model
+    served = dropkit.freeze(model, tokens[:4]).model
     # One text at a time, as in service: an example that is padded otherwise has other masks.
     scores, correct = [], []
     for i in held_out.tolist():

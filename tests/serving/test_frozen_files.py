@@ -191,6 +191,18 @@ def test_a_model_that_torch_cannot_export(tmp_path: Path) -> None:
         frozen.export(tmp_path / "m.pt2")
 
 
+@pytest.mark.long
+def test_a_program_that_torch_cannot_read_back(tmp_path: Path) -> None:
+    """It is not left behind; see docs/serving.md, which names this model."""
+    pytest.importorskip("transformers")
+    entry = MODELS["bart, sdpa"]
+    frozen = freeze(entry.build(), entry.batch)
+    message = r"^`model` must be one that torch\.export can save and load; it raised "
+    with pytest.raises(FreezeError, match=message):
+        frozen.export(tmp_path / "m.pt2")
+    assert [] == list(tmp_path.iterdir())
+
+
 @pytest.mark.parametrize(
     ("module", "act", "message"),
     [

@@ -13,7 +13,7 @@ from dropkit.core.files import write_bytes
 from dropkit.errors import FreezeError, OptionError
 from dropkit.serving._answers import Arguments, answers, copied, difference, tensors_of
 from dropkit.serving._onnx import onnx_of
-from dropkit.serving._program import first_line, program_of
+from dropkit.serving._program import first_line, program_of, without_cache
 
 TOLERANCE = 1e-4
 
@@ -51,6 +51,8 @@ def export_frozen(
         raise OptionError(f"`path` must lie in a folder that exists; got {str(path.parent)!r}.")
     if not tolerance >= 0.0:  # nan fails this too
         raise OptionError(f"`tolerance` must be at least 0; got {tolerance!r}.")
+    wanted = answers(model, arguments)
+    arguments, _ = without_cache(model, arguments)
     args, kwargs = copied(arguments)
     try:
         program, _ = program_of(model, args, kwargs, dynamic_shapes)
@@ -58,7 +60,6 @@ def export_frozen(
         raise FreezeError(
             f"`model` must be one that torch.export can take; it raised {first_line(error)}."
         ) from error
-    wanted = answers(model, arguments)
     if path.suffix == ".onnx":
         kind = "ONNX"
         data, found, n_operators = onnx_of(program, copied(arguments), list(wanted))

@@ -4,15 +4,13 @@ import contextlib
 import copy
 import warnings
 from collections.abc import Iterator
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor, nn
 from torch.export import ExportedProgram
 
 from dropkit.auditing.artefacts.exported import read_exported
-from dropkit.auditing.audit import check_values
-from dropkit.auditing.declared import ATTRIBUTE, declares
 from dropkit.auditing.runs import explained
 from dropkit.errors import FreezeError, OptionError
 from dropkit.serving._answers import (
@@ -24,16 +22,22 @@ from dropkit.serving._answers import (
     is_equal,
 )
 from dropkit.serving._frozen import Frozen, IdleCall, Proof
-from dropkit.serving._program import dropout_operators, first_line, program_of
+from dropkit.serving._program import first_line, program_of, without_cache
+from dropkit.serving._refusals import (
+    AlwaysOn,
+    check_answers,
+    check_draws,
+    check_modes,
+    check_program,
+    check_repeated,
+    checked,
+)
 from dropkit.serving._removal import Removed, remove_layers, zero_rates
 from dropkit.sites.labels import Labels
 from dropkit.sites.silence import silence
 from dropkit.sites.sources import find_sources
 from dropkit.sites.untouched import generators_kept
 from dropkit.sites.watch import Event, hookable, watch
-from dropkit.uncertainty._sampling import uncompiled
-
-AlwaysOn = Literal["refuse", "remove"]
 
 
 def freeze(model: nn.Module, batch: Any, *, always_on: AlwaysOn = "refuse") -> Frozen:
@@ -76,19 +80,19 @@ def freeze(model: nn.Module, batch: Any, *, always_on: AlwaysOn = "refuse") -> F
     """
     if always_on not in get_args(AlwaysOn):
         raise OptionError(f"`always_on` must be 'refuse' or 'remove'; got {always_on!r}.")
-    model = _checked(model)
+    model = checked(model)
     arguments = checked_arguments(batch)
     twin = _copy_of(model)
     twin.eval()
-    _check_modes(twin, always_on)
+    check_modes(twin, always_on)
     with generators_kept(model), contextlib.ExitStack() as stack:
         if always_on == "remove":
             stack.enter_context(silence(twin))
         events, passing = _watched(twin, arguments)
-        _check_draws(twin, events, always_on)
+        check_draws(twin, events, always_on)
         before = answers(twin, arguments)
-        _check_answers(before)
-        _check_repeated(before, answers(twin, arguments, seed=1))
+        check_answers(before)
+        check_repeated(before, answers(twin, arguments, seed=1))
     idle = _idle_calls(twin, events)
     with generators_kept(model):
         return _frozen(twin, arguments, before, passing, idle)
@@ -105,7 +109,7 @@ def _frozen(
     twin, removed = remove_layers(twin, passing)
     zeroed = _zeroed(twin, arguments, before)
     events, _ = _watched(twin, arguments)
-    _check_draws(twin, events, "remove")
+    check_draws(twin, events, "remove")
     after = answers(twin, arguments)
     if not is_equal(before, after):
         raise FreezeError(
@@ -119,8 +123,13 @@ def _frozen(
     if program is None:
         not_proved.append(f"torch.export cannot take this model: {reason}")
     else:
+        if without_cache(twin, arguments)[1]:
+            not_proved.append(
+                "The graph was made with use_cache=False: it does not show the keys and values "
+                "that the model hands on."
+            )
         artefact = read_exported(program)
-        _check_program(program, artefact.left_over)
+        check_program(program, artefact.left_over)
         facts = {
             "operators": artefact.n_operators,
             "dropout_operators": 0,
@@ -141,17 +150,6 @@ def _frozen(
     return Frozen(twin, proof, arguments)
 
 
-def _checked(model: object) -> nn.Module:
-    if isinstance(model, torch.jit.ScriptModule) or not isinstance(model, nn.Module):
-        raise OptionError(
-            f"`model` must be an nn.Module of Python code; got a {type(model).__name__}. "
-            "`dropkit.audit` reads exported models."
-        )
-    model = uncompiled(model)
-    check_values(model)
-    return model
-
-
 def _copy_of(model: nn.Module) -> nn.Module:
     try:
         with warnings.catch_warnings():
@@ -162,25 +160,6 @@ def _copy_of(model: nn.Module) -> nn.Module:
             f"`model` must be one that can be copied; copy.deepcopy raised {first_line(error)}."
         ) from error
     return twin
-
-
-def _check_modes(model: nn.Module, always_on: AlwaysOn) -> None:
-    """Refuse a model that means to drop in use."""
-    for name, module in model.named_modules():
-        if always_on == "refuse" and declares(module):
-            raise FreezeError(
-                f"`model` must be one that needs no masks in use; {name or type(model).__name__!r}"
-                f" says that it drops on purpose ({ATTRIBUTE}, or its class's name). Serve it with "
-                "`dropkit.mc_predict`, or pass always_on='remove'."
-            )
-        if module.training:
-            if always_on == "refuse":
-                raise FreezeError(
-                    "`model` must be one that `eval()` puts in eval mode; "
-                    f"{name or type(model).__name__!r} stays in training mode, as in Monte Carlo "
-                    "dropout. Serve it with `dropkit.mc_predict`, or pass always_on='remove'."
-                )
-            module.training = False
 
 
 def _watched(model: nn.Module, arguments: Arguments) -> tuple[list[Event], set[nn.Module]]:
@@ -209,44 +188,6 @@ def _watched(model: nn.Module, arguments: Arguments) -> tuple[list[Event], set[n
     return events, {module for module, is_same in gave_back.items() if is_same}
 
 
-def _check_draws(model: nn.Module, events: list[Event], always_on: AlwaysOn) -> None:
-    labels = Labels(model)
-    for event in events:
-        if not event.n_draws:
-            continue
-        source = labels.own_source(event.caller.module)
-        name = labels.name_of(event.caller, event.function, source)
-        where = f" ({event.caller.line})" if event.caller.line else ""
-        step = "Pass `training=self.training` there"
-        if source is not None:
-            step = "Put that layer where `eval()` reaches it"
-        if always_on == "refuse":
-            step += ", or pass always_on='remove' if a module keeps its rate"
-        raise FreezeError(
-            f"`model` must draw no mask in eval mode; {event.function} draws one at site "
-            f"{name!r}{where}. {step}."
-        )
-
-
-def _check_answers(found: dict[str, Tensor]) -> None:
-    for name, x in found.items():
-        n = int(x.isnan().sum())
-        if n:
-            what = f"{name!r} holds" if name else "it holds"
-            raise FreezeError(
-                f"`model` must answer `batch` with numbers; {what} {n} nan in {x.numel()}."
-            )
-
-
-def _check_repeated(first: dict[str, Tensor], second: dict[str, Tensor]) -> None:
-    if not is_equal(first, second):
-        raise FreezeError(
-            "`model` must give one batch one answer; in eval mode two runs differ by up to "
-            f"{difference(first, second):.3g}, though no mask was seen. It draws random numbers of "
-            "its own."
-        )
-
-
 def _zeroed(twin: nn.Module, arguments: Arguments, before: dict[str, Tensor]) -> list[Removed]:
     """Set the rates that are left to 0, unless the model answers otherwise then."""
     with contextlib.ExitStack() as steps, warnings.catch_warnings():
@@ -259,20 +200,12 @@ def _zeroed(twin: nn.Module, arguments: Arguments, before: dict[str, Tensor]) ->
 
 
 def _exported(model: nn.Module, arguments: Arguments) -> tuple[ExportedProgram | None, int, str]:
-    args, kwargs = copied(arguments)
+    args, kwargs = copied(without_cache(model, arguments)[0])
     try:
         program, n_cut = program_of(model, args, kwargs)
     except Exception as error:  # noqa: BLE001 - the exporter raises whatever the model's code leads to
         return None, 0, f"{first_line(error)}."
     return program, n_cut, ""
-
-
-def _check_program(program: ExportedProgram, left_over: tuple[Any, ...]) -> None:
-    names = [*dropout_operators(program), *(one.site for one in left_over)]
-    if names:
-        raise FreezeError(
-            f"the exported graph must hold no dropout; it holds {', '.join(dict.fromkeys(names))}."
-        )
 
 
 def _idle_calls(model: nn.Module, events: list[Event]) -> tuple[IdleCall, ...]:

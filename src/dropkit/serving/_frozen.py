@@ -83,8 +83,8 @@ class Frozen:
     def save(self, folder: str | Path) -> Path:
         """Write ``model.safetensors`` and ``freeze.json`` to `folder`, both or neither.
 
-        A model of transformers also gets its ``config.json``, so that ``from_pretrained`` reads
-        the folder. The proof holds the weights' SHA-256; it is written last, so that a folder with
+        A model of transformers also gets its ``config.json``, and ``generation_config.json`` if
+        it generates, so that ``from_pretrained`` reads the folder. The proof holds the weights' SHA-256; it is written last, so that a folder with
         a proof is whole. Into any other model the weights go by
         ``safetensors.torch.load_model(model, folder / "model.safetensors")``.
 

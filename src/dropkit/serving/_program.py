@@ -1,5 +1,6 @@
 """The model to serve as a program of ``torch.export``, without the operators that do nothing."""
 
+import inspect
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -8,7 +9,22 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from dropkit.serving._answers import Arguments
+
 _IDLE = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
+
+
+def without_cache(model: nn.Module, arguments: Arguments) -> tuple[Arguments, bool]:
+    """The arguments for an export, and whether they turn a model's cache off.
+
+    Language models of transformers hand on keys and values in an object that no graph can hold.
+    """
+    args, kwargs = arguments
+    config = getattr(model, "config", None)
+    has_cache = getattr(config, "use_cache", False) is True and "use_cache" not in kwargs
+    if has_cache and "use_cache" in inspect.signature(model.forward).parameters:
+        return (args, {**kwargs, "use_cache": False}), True
+    return arguments, False
 
 
 def program_of(

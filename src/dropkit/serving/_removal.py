@@ -15,6 +15,7 @@ from dropkit.nn._layer import Layer
 from dropkit.serving._vanilla import without_vanilla
 from dropkit.sites.configs import config_fields
 from dropkit.sites.sources import find_sources, sources_of
+from dropkit.sites.watch import hookable
 
 #: Layers that give back their input in eval, whatever it is: those that no run has met go too.
 _PASS = {
@@ -109,7 +110,7 @@ def _replaced(model: nn.Module, replaces: Replaces) -> tuple[nn.Module, list[Rem
         if new is not None:
             instead[module] = new[0]
             removed.append(Removed(site_name(path), type(module).__name__, new[1]))
-    for parent in list(model.modules()):
+    for parent in hookable(model):  # what TorchScript has compiled stays as it is
         for name, child in parent._modules.items():  # noqa: SLF001 - one child may have two names
             if child is not None:
                 parent._modules[name] = _innermost(child, instead)  # noqa: SLF001 - likewise
@@ -160,7 +161,7 @@ def _materialize(model: nn.Module) -> Iterator[tuple[str, str]]:
 
 def _drop_our_hooks(model: nn.Module) -> None:
     """A copy of an accelerated or guarded model goes on without dropkit."""
-    for module in model.modules():
+    for module in hookable(model):
         for hooks in (module._forward_pre_hooks, module._forward_hooks):  # noqa: SLF001 - nothing else lists them
             for key, hook in list(hooks.items()):
                 if type(hook).__module__.startswith("dropkit.") or str(

@@ -12,7 +12,8 @@ from torch import nn
 from dropkit.core.files import write_text
 from dropkit.errors import MissingExtraError, OptionError
 
-WEIGHTS, PROOF, CONFIG = "model.safetensors", "freeze.json", "config.json"
+WEIGHTS, PROOF = "model.safetensors", "freeze.json"
+_OF_TRANSFORMERS = {"config": "config.json", "generation_config": "generation_config.json"}
 _CHUNK = 1 << 20
 
 
@@ -34,9 +35,10 @@ def save_frozen(model: nn.Module, proof: dict[str, Any], folder: Path) -> Path:
         document = proof | {"weights": WEIGHTS, "sha256": _sha256(draft)}
         (folder / PROOF).unlink(missing_ok=True)
         draft.replace(folder / WEIGHTS)
-        config = getattr(model, "config", None)
-        if config is not None and hasattr(config, "to_json_string"):
-            write_text(folder / CONFIG, config.to_json_string())
+        for attribute, name in _OF_TRANSFORMERS.items():
+            config: Any = getattr(model, attribute, None)
+            if hasattr(config, "to_json_string"):
+                write_text(folder / name, config.to_json_string())
         write_text(folder / PROOF, json.dumps(document, indent=2) + "\n")
     except OSError as error:
         raise OptionError(

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from dropkit import nn as ours
 from dropkit.core.rate import STEPS
 from dropkit.core.scope import site_name
+from dropkit.sites.watch import hookable
 
 _WEIGHED = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
 #: What a factor passes without a rounding.
@@ -46,7 +47,7 @@ def without_vanilla(model: nn.Module) -> tuple[nn.Module, list[tuple[str, str]]]
     if _is_vanilla(model):
         return _scale(model), [("", _kept_as(model))]
     uses = Counter(id(child) for child in _children(model))
-    holders = Counter(id(p) for m in model.modules() for p in m._parameters.values())  # noqa: SLF001 - tied ones twice
+    holders = Counter(id(p) for m in hookable(model) for p in m._parameters.values())  # noqa: SLF001 - tied ones twice
 
     def is_alone(module: nn.Module) -> bool:
         return (
@@ -58,6 +59,8 @@ def without_vanilla(model: nn.Module) -> tuple[nn.Module, list[tuple[str, str]]]
     found: list[tuple[str, str]] = []
     scales: dict[int, nn.Module] = {}
     for path, parent in list(model.named_modules()):
+        if isinstance(parent, torch.jit.ScriptModule):
+            continue
         names = list(parent._modules)  # noqa: SLF001 - one child may have two names
         children = [parent._modules[name] for name in names]  # noqa: SLF001 - likewise
         for at, child in enumerate(children):
@@ -98,7 +101,7 @@ def _joined(path: str, name: str) -> str:
 
 
 def _children(model: nn.Module) -> Iterator[nn.Module]:
-    for module in model.modules():
+    for module in hookable(model):
         yield from (child for child in module._modules.values() if child is not None)  # noqa: SLF001 - named_children gives each once
 
 
