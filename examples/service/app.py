@@ -15,7 +15,7 @@ It listens on the loopback interface only, unless ``--host`` says otherwise.
 import argparse
 import contextlib
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from typing import Annotated
 
@@ -24,8 +24,7 @@ from fastapi import FastAPI, HTTPException
 from pydantic import BaseModel, StringConstraints
 from router import Answer, Service, train
 
-from dropkit.serving.monitoring.middleware import MonitorMiddleware
-from dropkit.serving.monitoring.monitor import Monitor
+from dropkit.serving import Monitor, MonitorMiddleware
 
 #: Characters of a text, and bytes of a request.
 LONGEST_TEXT, LARGEST_REQUEST = 500, 16_384
@@ -41,9 +40,19 @@ class Request(BaseModel):
     ]
 
 
-def make_app(service: Service, monitor: Monitor) -> FastAPI:
-    """The application: ``POST /answer``, ``GET /health``, ``GET /metrics``."""
-    app = FastAPI(title="dropkit example service")
+def make_app(service: Service, monitor: Monitor, *, record: Path | None = None) -> FastAPI:
+    """The application: ``POST /answer``, ``GET /health``, ``GET /metrics``.
+
+    Where it is to be recorded, what was answered is kept as the baseline of a release at the end.
+    """
+
+    @contextlib.asynccontextmanager
+    async def life(_: FastAPI) -> AsyncIterator[None]:
+        yield
+        if record is not None:
+            monitor.record_baseline().save(record)
+
+    app = FastAPI(title="dropkit example service", lifespan=life)
     places = threading.BoundedSemaphore(MOST_WAITING)
 
     @contextlib.contextmanager
@@ -67,7 +76,11 @@ def make_app(service: Service, monitor: Monitor) -> FastAPI:
         return {"status": "ok"}
 
     app.add_middleware(
-        MonitorMiddleware, monitor=monitor, repeat=["/answer"], max_bytes=LARGEST_REQUEST
+        MonitorMiddleware,
+        monitor=monitor,
+        repeat=["/answer"],
+        timed=["/answer"],
+        max_bytes=LARGEST_REQUEST,
     )
     return app
 
@@ -79,6 +92,7 @@ def main() -> None:
     parser.add_argument("--samples", type=int, default=16, help="sub-networks an answer")
     parser.add_argument("--repeat", type=float, default=0.01, help="share of requests run twice")
     parser.add_argument("--baseline", help="counts of the release, to watch for a drift")
+    parser.add_argument("--record", type=Path, help="write such counts at the end")
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=8000)
     given = parser.parse_args()
@@ -86,7 +100,8 @@ def main() -> None:
         train(samples=given.samples).save(given.folder)
     service = Service.load(given.folder, samples=given.samples)
     monitor = Monitor(share=given.repeat, baseline=given.baseline)
-    uvicorn.run(make_app(service, monitor), host=given.host, port=given.port, log_level="warning")
+    app = make_app(service, monitor, record=given.record)
+    uvicorn.run(app, host=given.host, port=given.port, log_level="warning")
 
 
 if __name__ == "__main__":

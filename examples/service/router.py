@@ -5,6 +5,7 @@ hand-over promises was fit on questions that the router was not trained on.
 """
 
 import json
+import logging
 import threading
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +21,10 @@ from dropkit.core.files import write_text
 from dropkit.demo.fit import split
 from dropkit.demo.questions import chatbot_questions
 from dropkit.demo.router import Router, Vocabulary
+from dropkit.errors import DataError
 from dropkit.uncertainty import Handoff
+
+logger = logging.getLogger("service")
 
 RATE, STEPS, BATCH, LEARNING_RATE = 0.3, 240, 32, 3e-3
 #: Of the answers given, at most this share is wrong, with probability 1 - DELTA.
@@ -33,15 +37,15 @@ class Answer:
     """What a user gets.
 
     Attributes:
-        topic: The likeliest.
-        confidence: Its mean probability over the sub-networks, in [0, 1].
-        disagreement: Share of the sub-networks that would choose otherwise, in [0, 1].
+        topic: The likeliest; None where the model has said nan.
+        confidence: Its mean probability over the sub-networks, in [0, 1]; likewise.
+        disagreement: Share of the sub-networks that would choose otherwise, in [0, 1]; likewise.
         handed_over: Whether a person should answer.
     """
 
-    topic: str
-    confidence: float
-    disagreement: float
+    topic: str | None
+    confidence: float | None
+    disagreement: float | None
     handed_over: bool
 
 
@@ -74,7 +78,13 @@ class Service:
         """The topic of `text`. The same text always gets the same answer, to the bit."""
         tokens = self.vocabulary.encode([text.lower()])
         with self._lock:
-            confidence, disagreement, choice = ask(self.model, self.served, tokens, self.samples)
+            try:
+                confidence, disagreement, choice = ask(
+                    self.model, self.served, tokens, self.samples
+                )
+            except DataError:  # an answer that is no number: a person knows better
+                logger.exception("the model gave no answer")
+                return Answer(None, None, None, handed_over=True)
         is_answered = bool(self.handoff.answers(torch.tensor([confidence])))
         return Answer(self.topics[choice], confidence, disagreement, handed_over=not is_answered)
 
@@ -100,10 +110,16 @@ class Service:
 def ask(
     model: nn.Module, served: nn.Module, tokens: Tensor, samples: int
 ) -> tuple[float, float, int]:
-    """How sure of which topic, and the share of sub-networks that disagree."""
+    """How sure of which topic, and the share of sub-networks that disagree.
+
+    Raises:
+        DataError: An answer is nan or infinite.
+    """
     if not samples:
         with torch.no_grad():
             confidence, choice = served(tokens)[0].softmax(-1).max(-1)
+        if not bool(confidence.isfinite()):
+            raise DataError("the model must answer with finite numbers; got nan.")
         return float(confidence), 0.0, int(choice)
     found = dropkit.mc_predict(model, tokens, samples=samples, seed=SEED)
     confidence, choice = found.mean[0].max(-1)

@@ -13,7 +13,7 @@ import torch
 
 import dropkit
 from dropkit.demo.router import Router, Vocabulary
-from dropkit.serving.monitoring.monitor import Monitor
+from dropkit.serving import Monitor
 from dropkit.uncertainty import Handoff
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "service"

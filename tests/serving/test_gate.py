@@ -16,9 +16,8 @@ import dropkit
 from dropkit.errors import DataError, OptionError
 from dropkit.reporting._json import json_text
 from dropkit.reporting.gate_junit import gate_junit
-from dropkit.serving.gate.gate import gate
-from dropkit.serving.gate.outcome import Outcome, Release
-from dropkit.serving.gate.sections import SECTIONS
+from dropkit.serving import Outcome, Release, gate
+from dropkit.serving.releasing import SECTIONS
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial

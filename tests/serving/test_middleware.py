@@ -14,8 +14,7 @@ from fastapi import FastAPI, Request
 from fastapi.responses import StreamingResponse
 
 from dropkit.errors import OptionError
-from dropkit.serving.monitoring.middleware import MonitorMiddleware
-from dropkit.serving.monitoring.monitor import Monitor
+from dropkit.serving import Monitor, MonitorMiddleware
 
 Talk = Callable[[httpx.AsyncClient], Awaitable[Any]]
 

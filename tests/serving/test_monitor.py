@@ -11,10 +11,9 @@ import pytest
 from scipy import stats
 
 from dropkit.errors import DataError, MissingExtraError, OptionError
-from dropkit.serving.monitoring.baseline import Baseline
-from dropkit.serving.monitoring.counts import EDGES, Counts, drift
-from dropkit.serving.monitoring.monitor import Alarm, Monitor
-from dropkit.serving.monitoring.repeats import differ
+from dropkit.serving import Alarm, Baseline, Monitor
+from dropkit.serving.monitoring._counts import EDGES, Counts, drift
+from dropkit.serving.monitoring._repeats import differ
 
 
 def _value(monitor: Monitor, line: str) -> float:
@@ -192,7 +191,9 @@ def test_unreadable_baseline(tmp_path: Path) -> None:
         ({"share": 1.5}, "`share` must be in [0, 1]; got 1.5."),
         ({"share": float("nan")}, "`share` must be in [0, 1]; got nan."),
         ({"tolerance": -1.0}, "`tolerance` must be in [0, inf]; got -1.0."),
-        ({"window": 0}, "`window` must be in [1, inf]; got 0."),
+        ({"window": 0}, "`window` must be a whole number of at least 1; got 0."),
+        ({"window": 1.5}, "`window` must be a whole number of at least 1; got 1.5."),
+        ({"threshold": float("nan")}, "`threshold` must be in [0, inf]; got nan."),
         ({"alpha": 2.0}, "`alpha` must be in [0, 1]; got 2.0."),
     ],
 )

@@ -11,8 +11,14 @@ from dropkit.core.files import write_text
 from dropkit.errors import OptionError
 from dropkit.reporting._json import json_text
 from dropkit.reporting.gate_junit import gate_junit
-from dropkit.reporting.gate_text import gate_text
-from dropkit.serving.gate.gate import gate as run_gate
+from dropkit.reporting.gate_text import gate_keys_text, gate_text
+from dropkit.serving import gate as run_gate
+
+
+def _list_keys(wanted: bool) -> None:
+    if wanted:
+        Console().print(gate_keys_text(), soft_wrap=True)
+        raise typer.Exit
 
 
 def gate(
@@ -28,12 +34,19 @@ def gate(
         Path | None, typer.Option(help="Also write JUnit XML, for CI to show.", metavar="FILE")
     ] = None,
     json: Annotated[bool, typer.Option("--json", help="Print JSON in place of text.")] = False,
+    keys: Annotated[
+        bool,
+        typer.Option(
+            "--keys", callback=_list_keys, is_eager=True, help="List what a policy may ask."
+        ),
+    ] = False,
 ) -> None:
     """Hold REPORTS against POLICY: one line a rule, and what to do where one is not kept.
 
     Exit status: 0 where all is kept, 1 where something is not, or no report tells; 2 where the
     policy or a report cannot be read. No code of yours is run.
     """
+    del keys
     if junit is not None and not junit.absolute().parent.is_dir():
         raise OptionError(f"`--junit` must lie in a folder that exists; got {str(junit)!r}.")
     release = run_gate(policy, reports)

@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree as ET
 
-from dropkit.serving.gate.outcome import Outcome, Release
+from dropkit.serving import Outcome, Release
 
 #: What XML 1.0 has no way to write.
 _FORBIDDEN = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

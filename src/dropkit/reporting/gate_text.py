@@ -4,7 +4,8 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from dropkit.serving.gate.outcome import Outcome, Release
+from dropkit.serving import Outcome, Release
+from dropkit.serving.releasing import SECTIONS
 
 
 def gate_text(release: Release) -> RenderableType:
@@ -27,6 +28,17 @@ def gate_text(release: Release) -> RenderableType:
         for name in release.unchecked
     ]
     return Group(table, "", *lines, *_steps(failed), _said(release, len(failed)))
+
+
+def gate_keys_text() -> RenderableType:
+    """Each section with what writes its report, and under it the keys with what they hold."""
+    lines = []
+    for section in SECTIONS:
+        lines.append(Text.assemble((f"[{section.name}]", "bold"), f"  {section.made_by}"))
+        lines += [
+            Text.assemble((f"  {limit.key:<18}", "cyan"), limit.about) for limit in section.limits
+        ]
+    return Group(*lines)
 
 
 def _steps(failed: list[Outcome]) -> list[Text]:

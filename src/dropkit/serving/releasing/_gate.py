@@ -5,10 +5,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dropkit.errors import DataError, OptionError
-from dropkit.serving.gate.limit import Report, Section
-from dropkit.serving.gate.outcome import Outcome, Release
-from dropkit.serving.gate.policy import Term, read_policy
-from dropkit.serving.gate.sections import SECTIONS
+from dropkit.serving.releasing._limit import Report, Section
+from dropkit.serving.releasing._outcome import Outcome, Release
+from dropkit.serving.releasing._policy import Term, read_policy
+from dropkit.serving.releasing._sections import SECTIONS
 
 
 def gate(policy: str | Path, reports: Sequence[str | Path]) -> Release:
@@ -19,7 +19,8 @@ def gate(policy: str | Path, reports: Sequence[str | Path]) -> Release:
     interval is held against the limit by the end that is the worse.
 
     Args:
-        policy: A TOML file; each section is a kind of report, see `dropkit.serving.gate.sections`.
+        policy: A TOML file; each section is a kind of report. ``dropkit gate --keys`` lists
+            sections and keys.
         reports: JSON files that dropkit has written; nothing else is read.
 
     Raises:
@@ -30,7 +31,7 @@ def gate(policy: str | Path, reports: Sequence[str | Path]) -> Release:
     terms = read_policy(Path(policy))
     if not reports:
         raise OptionError("`reports` must name at least one JSON file; got none.")
-    read = [(str(path), *_read(Path(path))) for path in reports]
+    read = [(str(path), *_read(Path(path))) for path in dict.fromkeys(map(str, reports))]
     asked = {term.section.name for term in terms}
     outcomes = []
     for term in terms:
@@ -63,7 +64,7 @@ def _read(path: Path) -> tuple[Report, tuple[Section, ...]]:
 def _held(term: Term, name: str, report: Report) -> Outcome:
     try:
         reading = term.limit.read(report, term.value)
-    except (KeyError, TypeError, AttributeError, IndexError, ValueError) as error:
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
         raise DataError(
             f"the report {name!r} says nothing that {term.rule} can be read from: "
             f"{type(error).__name__}: {error}. Was it written by this version of dropkit?"

@@ -69,6 +69,24 @@ class Counts:
         return counts
 
 
+def quantile(edges: Sequence[float], counts: Sequence[int], q: float) -> float | None:
+    """Upper end of the bin in which the quantile lies; None where nothing was counted.
+
+    Above the last edge nothing is known: infinity.
+
+    >>> quantile([1.0, 2.0], [90, 9, 1], 0.95)
+    2.0
+    """
+    met, wanted = 0, q * sum(counts)
+    if not wanted:
+        return None
+    for edge, count in zip(edges, counts, strict=False):  # the last bin has no end
+        met += count
+        if met >= wanted:
+            return edge
+    return math.inf
+
+
 def drift(of: str, baseline: Sequence[int], recent: Sequence[int]) -> Drift | None:
     """Compare two lists of counts over the same bins; None where one holds nothing.
 

@@ -8,8 +8,8 @@ from collections.abc import Awaitable, Callable, Collection, MutableMapping
 from typing import Any
 
 from dropkit.errors import OptionError
-from dropkit.serving.monitoring.monitor import Monitor
-from dropkit.serving.monitoring.repeats import differ
+from dropkit.serving.monitoring._monitor import Monitor
+from dropkit.serving.monitoring._repeats import differ
 
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
@@ -17,6 +17,10 @@ Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
 _METRICS_TYPE = b"text/plain; version=0.0.4; charset=utf-8"
+#: Digits of a length that Python will read, and more than any body has.
+_DIGITS = 18
+#: A repeat that had to be turned away says nothing about the answer.
+_COME_AGAIN = frozenset({429, 503})
 
 logger = logging.getLogger("dropkit.serving")
 
@@ -33,6 +37,8 @@ class MonitorMiddleware:
         monitor: Keeps the counts.
         repeat: Paths whose requests may be run twice: those that answer and change nothing.
         metrics_path: Where Prometheus reads; None serves it nowhere.
+        timed: Paths whose answers count in the latency; None counts all. Leave out what machines
+            poll, a health check say. Refusals and failures (status 400 and above) never count.
         max_bytes: Greatest body of a request in bytes; a larger one is answered with status 413.
 
     Raises:
@@ -45,15 +51,21 @@ class MonitorMiddleware:
         *,
         monitor: Monitor,
         repeat: Collection[str] = (),
+        timed: Collection[str] | None = None,
         metrics_path: str | None = "/metrics",
         max_bytes: int = 1 << 20,
     ) -> None:
         if max_bytes < 1:
             raise OptionError(f"`max_bytes` must be at least 1; got {max_bytes!r}.")
-        for path in (*repeat, *([metrics_path] if metrics_path is not None else [])):
+        for path in (
+            *repeat,
+            *(timed or ()),
+            *([metrics_path] if metrics_path is not None else []),
+        ):
             if not path.startswith("/"):
                 raise OptionError(f"a path must begin with a slash; got {path!r}.")
         self.app, self.monitor, self.repeat = app, monitor, frozenset(repeat)
+        self.timed = None if timed is None else frozenset(timed)
         self.metrics_path, self.max_bytes = metrics_path, max_bytes
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
@@ -68,38 +80,51 @@ class MonitorMiddleware:
 
     async def _watched(self, scope: Message, receive: Receive, send: Send) -> None:
         begin = time.perf_counter()
-        body = await self._body(scope, receive)
-        if body is None:
+        try:
+            body = await self._body(scope, receive)
+        except _TooLargeError:
             self.monitor.answered(413)
             detail = f"the body must have at most {self.max_bytes} bytes."
             await _respond(send, 413, json.dumps({"detail": detail}).encode(), b"application/json")
             return
+        except _GoneError:  # half a request is none, and nobody waits for an answer
+            self.monitor.answered(499)
+            return
         is_chosen = scope["path"] in self.repeat and self.monitor.is_chosen()
         first = _Response(send, self.max_bytes if is_chosen else 0)
+        again = _replayed(body, receive)
+        if not is_chosen:
+            del body  # the application reads it once; nobody else needs it
         try:
-            await self.app(scope, _replayed(body, receive), first)
+            await self.app(scope, again, first)
         except BaseException:
             self.monitor.answered(500)
             raise
         self.monitor.answered(first.status)
-        self.monitor.observe(latency_s=time.perf_counter() - begin)
+        if first.status < 400 and (self.timed is None or scope["path"] in self.timed):
+            self.monitor.observe(latency_s=time.perf_counter() - begin)
         if is_chosen and first.is_whole and first.status < 300:
             await self._repeat(scope, body, first)
 
-    async def _body(self, scope: Message, receive: Receive) -> bytes | None:
-        """All of it; None where it is too large, which is not read on."""
-        length = dict(scope["headers"]).get(b"content-length", b"0")
-        if length.isdigit() and int(length) > self.max_bytes:
-            return None
+    async def _body(self, scope: Message, receive: Receive) -> bytes:
+        """All of it.
+
+        Raises:
+            _TooLargeError: It is too large, and was not read on.
+            _GoneError: The client went before it had sent all of it.
+        """
+        length = dict(scope["headers"]).get(b"content-length", b"0").strip()
+        if length.isdigit() and (len(length) > _DIGITS or int(length) > self.max_bytes):
+            raise _TooLargeError
         parts, size, has_more = [], 0, True
         while has_more:
             message = await receive()
             if message["type"] != "http.request":
-                break  # the client has gone
+                raise _GoneError
             parts.append(message.get("body", b""))
             size += len(parts[-1])
             if size > self.max_bytes:
-                return None
+                raise _TooLargeError
             has_more = message.get("more_body", False)
         return b"".join(parts)
 
@@ -113,7 +138,7 @@ class MonitorMiddleware:
             logger.exception("a repeated request failed where the first one did not")
             self.monitor.repeated(is_same=False)
             return
-        if second.is_whole:
+        if second.is_whole and second.status not in _COME_AGAIN:
             is_same = first.status == second.status and not differ(
                 bytes(first.body),
                 bytes(second.body),
@@ -121,6 +146,14 @@ class MonitorMiddleware:
                 ignore=self.monitor.ignore,
             )
             self.monitor.repeated(is_same=is_same)
+
+
+class _TooLargeError(Exception):
+    """A body above `max_bytes`."""
+
+
+class _GoneError(Exception):
+    """A client that went in the middle of its request."""
 
 
 class _Response:

@@ -8,7 +8,7 @@ from typing import Any, Self
 
 from dropkit.core.files import write_text
 from dropkit.errors import DataError
-from dropkit.serving.monitoring.counts import EDGES
+from dropkit.serving.monitoring._counts import EDGES
 
 _FORMAT, _VERSION = "dropkit service baseline", 1
 
@@ -19,9 +19,13 @@ class Baseline:
 
     Attributes:
         counts: ``{quantity: (n of the first bin, ...)}``.
+        repeats: Requests that were answered twice.
+        differing: Of them those with two different answers.
     """
 
     counts: Mapping[str, tuple[int, ...]]
+    repeats: int = 0
+    differing: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Counts and bins, with the format's name and version."""
@@ -30,6 +34,8 @@ class Baseline:
             "version": _VERSION,
             "edges": {of: list(EDGES[of]) for of in self.counts},
             "counts": {of: list(counts) for of, counts in self.counts.items()},
+            "repeats": self.repeats,
+            "differing": self.differing,
         }
 
     def save(self, path: str | Path) -> None:
@@ -49,7 +55,7 @@ class Baseline:
         """
         try:
             return cls.from_dict(json.loads(Path(path).read_text("utf-8")))
-        except (OSError, UnicodeDecodeError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise DataError(f"the baseline {str(path)!r} cannot be read: {error}") from error
 
     @classmethod
@@ -66,14 +72,24 @@ class Baseline:
         counts = data.get("counts")
         if not isinstance(counts, Mapping) or not counts:
             raise DataError(f"`counts` must be a table of counts by quantity; got {counts!r}.")
+        edges = data.get("edges")
         for of, values in counts.items():
-            if of not in EDGES or data.get("edges", {}).get(of) != list(EDGES[of]):
+            if (
+                of not in EDGES
+                or not isinstance(edges, Mapping)
+                or edges.get(of) != list(EDGES[of])
+            ):
                 raise DataError(
                     f"the bins of {of!r} are others than this version's: record it again."
                 )
             if not _are_counts(values, len(EDGES[of]) + 1):
                 raise DataError(f"`counts` of {of!r} must be {len(EDGES[of]) + 1} whole numbers.")
-        return cls({of: tuple(values) for of, values in counts.items()})
+        repeated = [data.get("repeats"), data.get("differing")]
+        if not _are_counts(repeated, 2) or repeated[1] > repeated[0]:
+            raise DataError(
+                f"`differing` must be at most `repeats`, whole numbers both; got {repeated!r}."
+            )
+        return cls({of: tuple(values) for of, values in counts.items()}, *repeated)
 
 
 def _are_counts(values: Any, n: int) -> bool:

@@ -6,13 +6,15 @@ import logging
 import random
 import threading
 from collections import deque
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from dropkit.errors import OptionError
-from dropkit.serving.monitoring.baseline import Baseline
-from dropkit.serving.monitoring.counts import EDGES, Counts, Drift, drift
-from dropkit.serving.monitoring.exposition import Exposition
+from dropkit.serving.monitoring._baseline import Baseline
+from dropkit.serving.monitoring._counts import EDGES, Counts, Drift, drift
+from dropkit.serving.monitoring._endpoint import Endpoint
+from dropkit.serving.monitoring._exposition import Exposition
 
 logger = logging.getLogger("dropkit.serving")
 
@@ -51,7 +53,8 @@ class Monitor:
             last repeats an alarm speaks of.
         threshold: Population stability index from which a drift is an alarm; 0.25 is customary.
         alpha: And only where chance alone would bring such an index less often than this.
-        on_alarm: Called once when an alarm begins; all alarms are logged as warnings too.
+        on_alarm: Called once when an alarm begins; all alarms are logged as warnings too. What it
+            raises is logged, and goes no further.
         seed: Of the choice of requests to repeat; None for one from the system.
 
     Raises:
@@ -68,7 +71,7 @@ class Monitor:
         share: float = 0.01,
         tolerance: float = 0.0,
         ignore: Collection[str] = (),
-        baseline: Baseline | str | None = None,
+        baseline: Baseline | str | Path | None = None,
         window: int = 1000,
         threshold: float = 0.25,
         alpha: float = 1e-3,
@@ -78,21 +81,25 @@ class Monitor:
         for name, value, low, high in (
             ("share", share, 0.0, 1.0),
             ("tolerance", tolerance, 0.0, float("inf")),
-            ("window", window, 1, float("inf")),
+            ("threshold", threshold, 0.0, float("inf")),
             ("alpha", alpha, 0.0, 1.0),
         ):
             if not low <= value <= high:  # nan fails this too
                 raise OptionError(f"`{name}` must be in [{low:g}, {high:g}]; got {value!r}.")
+        if type(window) is not int or window < 1:
+            raise OptionError(f"`window` must be a whole number of at least 1; got {window!r}.")
         self.share, self.tolerance, self.ignore = share, tolerance, frozenset(ignore)
         self.threshold, self.alpha = threshold, alpha
-        self.baseline = Baseline.load(baseline) if isinstance(baseline, str) else baseline
+        self.baseline = Baseline.load(baseline) if isinstance(baseline, str | Path) else baseline
         self._counts = {of: Counts(of, window) for of in EDGES}
         self._on_alarm = on_alarm
         self._ringing: dict[str, Alarm] = {}
-        self._repeats: deque[bool] = deque(maxlen=int(window))
+        self._repeats: deque[bool] = deque(maxlen=window)
+        self._n_repeats = self._n_differing = 0
         self._random = random.Random(seed)  # noqa: S311 - a sample of requests is no secret
-        self._lock = threading.Lock()
-        self._prometheus = Exposition()
+        self._lock = threading.Lock()  # of the counts
+        self._checking = threading.Lock()  # or an older look would end an alarm that has begun
+        self._prometheus = Exposition(self.check)
 
     def observe(
         self,
@@ -145,6 +152,8 @@ class Monitor:
         """Count a repeat; the first whose answers differ begins an alarm."""
         with self._lock:
             self._repeats.append(is_same)
+            self._n_repeats += 1
+            self._n_differing += not is_same
         self._prometheus.repeats.labels("same" if is_same else "differs").inc()
         if not is_same:
             self.check()
@@ -160,32 +169,52 @@ class Monitor:
 
     def check(self) -> tuple[Alarm, ...]:
         """The alarms as of now; those that begin are logged and handed to `on_alarm`."""
-        alarms = {alarm.of: alarm for alarm in self._alarms()}
-        with self._lock:
+        with self._checking:
+            drifts = self.drifts()
+            alarms = {alarm.of: alarm for alarm in self._alarms(drifts)}
             begun = [alarm for of, alarm in alarms.items() if of not in self._ringing]
             self._ringing = alarms
-        for of in ("repeats", *EDGES):
-            self._prometheus.alarm.labels(of).set(of in alarms)
+            for one in drifts:
+                self._prometheus.drift.labels(one.of).set(one.index)
+            for of in ("repeats", *EDGES):
+                self._prometheus.alarm.labels(of).set(of in alarms)
         for alarm in begun:
             logger.warning("%s %s", alarm.message, alarm.next_step)
             if self._on_alarm is not None:
-                self._on_alarm(alarm)
+                try:
+                    self._on_alarm(alarm)
+                except Exception:  # the caller answers a request, or /metrics
+                    logger.exception("`on_alarm` has raised")
         return tuple(alarms.values())
 
     def record_baseline(self) -> Baseline:
         """All that was counted so far, as the baseline of a release."""
         with self._lock:
             counts = {of: tuple(one.total) for of, one in self._counts.items() if any(one.total)}
-        return Baseline(counts)
+            return Baseline(counts, self._n_repeats, self._n_differing)
 
     def metrics(self) -> bytes:
         """The counts as Prometheus reads them; drift and alarms are as of this call."""
-        for one in self.drifts():
-            self._prometheus.drift.labels(one.of).set(one.index)
-        self.check()
         return self._prometheus.text()
 
-    def _alarms(self) -> Iterator[Alarm]:
+    def serve(self, port: int, address: str = "127.0.0.1") -> Endpoint:
+        """Answer Prometheus from a thread of its own, until `Endpoint.close`.
+
+        For services without ASGI; `MonitorMiddleware` does it in those that have it.
+
+        Args:
+            port: In [0, 65535]; 0 takes a free one.
+            address: Of the interface; only this machine can ask unless told otherwise.
+
+        Raises:
+            OptionError: `port` is outside its range.
+            OSError: The port is taken, or the address is not this machine's.
+        """
+        if type(port) is not int or not 0 <= port <= 65535:
+            raise OptionError(f"`port` must be a whole number in [0, 65535]; got {port!r}.")
+        return self._prometheus.serve(port, address)
+
+    def _alarms(self, drifts: Sequence[Drift]) -> Iterator[Alarm]:
         with self._lock:
             n_repeats, n_same = len(self._repeats), sum(self._repeats)
         if n_same < n_repeats:
@@ -195,7 +224,7 @@ class Monitor:
                 "otherwise than before.",
                 "Look for dropout that is left on: dropkit.freeze(model), dropkit.audit.",
             )
-        for one in self.drifts():
+        for one in drifts:
             if one.index >= self.threshold and one.p_value <= self.alpha:
                 yield Alarm(
                     one.of,

@@ -30,6 +30,7 @@ class Limit:
 
     Attributes:
         key: As it stands in the policy.
+        about: What it asks for, and in which unit.
         next_step: What to do where it is not kept.
         source: Where it is from: a paper, or what of dropkit measures it.
         check: Raises OptionError where the value of a policy means nothing.
@@ -38,6 +39,7 @@ class Limit:
     """
 
     key: str
+    about: str
     next_step: str
     source: str
     check: Callable[[Any], None]
@@ -62,10 +64,13 @@ class Section:
     limits: Sequence[Limit]
 
 
-def at_most(key: str, get: Callable[[Report], Any], *, next_step: str, source: str) -> Limit:
+def at_most(
+    key: str, get: Callable[[Report], Any], *, about: str, next_step: str, source: str
+) -> Limit:
     """A number that may not be higher; of an interval, its upper end."""
     return Limit(
         key,
+        f"at most: {about}",
         next_step,
         source,
         check=_check_number,
@@ -74,10 +79,13 @@ def at_most(key: str, get: Callable[[Report], Any], *, next_step: str, source: s
     )
 
 
-def at_least(key: str, get: Callable[[Report], Any], *, next_step: str, source: str) -> Limit:
+def at_least(
+    key: str, get: Callable[[Report], Any], *, about: str, next_step: str, source: str
+) -> Limit:
     """A number that may not be lower; of an interval, its lower end."""
     return Limit(
         key,
+        f"at least: {about}",
         next_step,
         source,
         check=_check_number,
@@ -111,7 +119,11 @@ def _read(found: Any, end: str, is_kept: Callable[[float], bool]) -> Reading:
             low, high = found.get("low"), found.get("high")
             interval = f"{value:.4g} ({_said(low)} to {_said(high)})"
             return Reading(is_kept(float(worst)), interval)
+        if _is_number(value):
+            return Reading(is_kept=False, found=f"{value:.4g}, without an interval")
         return Reading(is_kept=False, found="not measured")
+    if found == math.inf:
+        return Reading(is_kept=False, found="beyond the last bin")
     if not _is_number(found):
         return Reading(is_kept=False, found="not measured")
     return Reading(is_kept(float(found)), f"{found:.4g}")

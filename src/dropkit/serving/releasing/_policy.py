@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from dropkit.errors import OptionError
-from dropkit.serving.gate.limit import Limit, Section
-from dropkit.serving.gate.sections import SECTIONS
+from dropkit.serving.releasing._limit import Limit, Section
+from dropkit.serving.releasing._sections import SECTIONS
 
 T = TypeVar("T")
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from dropkit.serving.gate.limit import Limit, Reading, Report, Section, at_least, check_words
+from dropkit.serving.releasing._limit import Limit, Reading, Report, Section, at_least, check_words
 
 _DECISIONS = ("helps", "harms", "no practical difference", "not enough evidence")
 _SOURCE = "dropkit study"
@@ -57,6 +57,7 @@ STUDY = Section(
     (
         Limit(
             "decisions",
+            "a list: verdicts that may stand",
             "Do what the study's next step says, or release the baseline.",
             _SOURCE,
             check=lambda value: check_words(value, _DECISIONS),
@@ -65,6 +66,7 @@ STUDY = Section(
         ),
         Limit(
             "silent",
+            "a list: signals that must not have fired",
             "Do what the signal says; the study's page has the sentence.",
             _SOURCE,
             check=_check_signals,
@@ -74,6 +76,7 @@ STUDY = Section(
         at_least(
             "replicates",
             lambda report: _study(report)["n_complete"],
+            about="finished replicates of each arm",
             next_step="Run more replicates: the same command with --replicates goes on.",
             source=_SOURCE,
         ),

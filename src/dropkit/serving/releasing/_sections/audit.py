@@ -4,7 +4,7 @@ from typing import Any
 
 from dropkit.auditing.finding import SEVERITIES
 from dropkit.errors import OptionError
-from dropkit.serving.gate.limit import Limit, Reading, Report, Section, check_words
+from dropkit.serving.releasing._limit import Limit, Reading, Report, Section, check_words
 
 _CLEAN = "none"
 _MAY_STAND = (_CLEAN, *reversed(SEVERITIES))
@@ -55,6 +55,7 @@ AUDIT = Section(
     (
         Limit(
             "may-stand",
+            f"the gravest finding that may stand: {', '.join(_MAY_STAND)}",
             _STEP,
             "dropkit audit",
             check=_check_severity,
@@ -65,6 +66,7 @@ AUDIT = Section(
         ),
         Limit(
             "rules",
+            "a list: codes of rules that must have looked",
             "Audit again without --select and --ignore.",
             "dropkit audit",
             check=_check_codes,

@@ -1,1 +1,0 @@
-"""The release check: reports held against a policy."""
