@@ -8,6 +8,7 @@ import torch
 from typer.testing import CliRunner
 
 from dropkit.cli.app import app
+from dropkit.serving.releasing import SECTIONS
 from dropkit.uncertainty import reliability
 
 
@@ -53,5 +54,28 @@ def test_bad_input_ends_with_one_line(dropkit, tmp_path: Path) -> None:
     assert done.stderr == (
         "dropkit: policy 'policy.toml': there is no key of [calibration] named 'erorr'. "
         "Did you mean 'error'?\n"
+    )
+    assert not (tmp_path / "gate.xml").exists()
+
+
+def test_keys_are_listed() -> None:
+    """Each section with who writes its report, each key with what it asks for."""
+    done = CliRunner().invoke(app, ["gate", "--keys"], catch_exceptions=False)
+    assert 0 == done.exit_code
+    for section in SECTIONS:
+        assert f"[{section.name}]  {section.made_by}\n" in done.output
+        for limit in section.limits:
+            assert f"  {limit.key:<17} {limit.about}\n" in done.output
+
+
+def test_unreadable_report_ends_with_one_line(dropkit, tmp_path: Path) -> None:
+    """Status 2, the sentence, and no file."""
+    (tmp_path / "policy.toml").write_text("[calibration]\nerror = 0.1", "utf-8")
+    (tmp_path / "half.json").write_text('{"format": ', "utf-8")
+    done = dropkit("gate", "policy.toml", "half.json", "--junit", "gate.xml", cwd=tmp_path)
+    assert (2, "") == (done.returncode, done.stdout)
+    assert done.stderr == (
+        "dropkit: the report 'half.json' cannot be read: Expecting value: line 1 column 12 "
+        "(char 11).\n"
     )
     assert not (tmp_path / "gate.xml").exists()

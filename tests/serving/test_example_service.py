@@ -13,7 +13,7 @@ import torch
 
 import dropkit
 from dropkit.demo.router import Router, Vocabulary
-from dropkit.serving import Monitor
+from dropkit.serving import Baseline, Monitor
 from dropkit.uncertainty import Handoff
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "service"
@@ -80,14 +80,44 @@ def test_saved_service_answers_alike(example: tuple[Any, Any], tmp_path: Path) -
 
 
 def test_unsure_answer_goes_to_a_person(example: tuple[Any, Any]) -> None:
-    """Below the threshold, and where the model says nan."""
+    """Below the threshold."""
     assert not _service(example, threshold=0.0).answer("hello").handed_over
     assert _service(example, threshold=1.1).answer("hello").handed_over
-    broken = _service(example, samples=0)
+
+
+@pytest.mark.parametrize("samples", [0, 4])
+def test_model_that_says_nan_hands_over(example: tuple[Any, Any], samples: int) -> None:
+    """With sub-networks and without; the client gets an answer, and the next request too."""
+    service, monitor = _service(example, samples=samples), Monitor()
     with torch.no_grad():
-        for weight in broken.served.parameters():
+        for weight in (*service.served.parameters(), *service.model.parameters()):
             weight.fill_(float("nan"))
-    assert broken.answer("hello").handed_over
+    app = example[1].make_app(service, monitor)
+    for _ in range(2):
+        response = _run(app, lambda client: client.post("/answer", json={"text": "hello"}))
+        assert 200 == response.status_code
+        assert {
+            "topic": None,
+            "confidence": None,
+            "disagreement": None,
+            "handed_over": True,
+        } == response.json()
+    said = monitor.metrics().decode()
+    assert "dropkit_handed_over_sum 2.0" in said
+    assert "dropkit_disagreement_count 0.0" in said
+
+
+def test_what_was_answered_is_recorded(example: tuple[Any, Any], tmp_path: Path) -> None:
+    """At the end of its life the service keeps its counts, as the baseline of a release."""
+    monitor = Monitor()
+    app = example[1].make_app(_service(example), monitor, record=tmp_path / "baseline.json")
+
+    async def live() -> None:
+        async with app.router.lifespan_context(app):
+            monitor.observe(latency_s=0.1)
+
+    asyncio.run(live())
+    assert monitor.record_baseline() == Baseline.load(tmp_path / "baseline.json")
 
 
 def test_endpoint_answers_and_counts(example: tuple[Any, Any]) -> None:

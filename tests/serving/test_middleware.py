@@ -4,6 +4,7 @@ import asyncio
 import gc
 import json
 import secrets
+import sys
 import types
 from collections.abc import Awaitable, Callable
 from typing import Any
@@ -224,3 +225,92 @@ def test_options_that_mean_nothing(options: dict[str, Any], message: str) -> Non
 
     with pytest.raises(OptionError, match=message):
         MonitorMiddleware(app, monitor=Monitor(), **options)
+
+
+def _http(path: str = "/answer", *headers: tuple[bytes, bytes]) -> Any:
+    return {"type": "http", "path": path, "headers": list(headers)}
+
+
+def test_half_a_request_is_not_answered() -> None:
+    """The client has gone before all of it was sent: the application never sees it."""
+    called, sent = [], []
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        del receive, send
+        called.append(scope)
+
+    async def receive() -> Any:
+        return next(messages)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    messages = iter(
+        [
+            {"type": "http.request", "body": b'{"text": ', "more_body": True},
+            {"type": "http.disconnect"},
+        ]
+    )
+    monitor = Monitor()
+    asyncio.run(MonitorMiddleware(app, monitor=monitor)(_http(), receive, send))
+    assert ([], []) == (called, sent)
+    assert 'dropkit_requests_total{status="4xx"} 1.0' in monitor.metrics().decode()
+
+
+def test_length_that_python_does_not_read() -> None:
+    """A number of 5,000 digits is too large, and no crash."""
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    watched = MonitorMiddleware(None, monitor=Monitor())  # type: ignore[arg-type] # never called
+    scope = _http("/", (b"content-length", b"9" * 5000))
+    asyncio.run(watched(scope, None, send))  # type: ignore[arg-type] # never read
+    assert 413 == sent[0]["status"]
+    assert {"detail": "the body must have at most 1048576 bytes."} == json.loads(sent[1]["body"])
+
+
+@pytest.mark.parametrize("status", [429, 503])
+def test_repeat_that_is_turned_away_does_not_ring(status: int) -> None:
+    """A service that is full at the second time has not changed its answer."""
+    monitor, statuses = Monitor(share=1.0), iter([200, status])
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await receive()
+        await send({"type": "http.response.start", "status": next(statuses), "headers": []})
+        await send({"type": "http.response.body", "body": b"fine"})
+
+    watched = MonitorMiddleware(app, monitor=monitor, repeat=["/"])
+    assert b"fine" == _run(watched, lambda client: client.get("/")).content
+    assert () == monitor.check()
+    assert "dropkit_repeats_total{" not in _metrics(watched)
+
+
+def test_only_what_is_timed_counts_in_the_latency() -> None:
+    """Neither other paths nor requests that were refused or failed."""
+    app, _ = _service(Monitor(), timed=["/answer", "/broken"])
+    _run(app, lambda client: client.post("/order"))
+    _run(app, lambda client: client.post("/broken"))
+    assert "dropkit_request_seconds_count 0.0" in _metrics(app)
+    _run(app, lambda client: client.post("/answer", json={"text": "hello"}))
+    assert "dropkit_request_seconds_count 1.0" in _metrics(app)
+
+
+def test_body_is_let_go_once_it_was_read() -> None:
+    """A request that is not repeated lies nowhere in the middleware while it is answered."""
+    frames: list[Any] = []
+
+    async def app(_: Any, receive: Any, send: Any) -> None:
+        await receive()  # and forgotten
+        frame = sys._getframe(1)
+        while frame is not None and frame.f_code.co_name != "_watched":
+            frame = frame.f_back  # type: ignore[assignment]
+        frames.append("body" in frame.f_locals)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b""})
+
+    for share in (0.0, 1.0):
+        watched = MonitorMiddleware(app, monitor=Monitor(share=share), repeat=["/"])
+        _run(watched, lambda client: client.post("/", content=b"text"))
+    assert [False, True] == frames[:2]

@@ -1,18 +1,21 @@
 """A monitor counts, alarms when it has to, and keeps no text."""
 
+import concurrent.futures
 import json
 import logging
+import math
 import re
 import sys
 from pathlib import Path
 
+import httpx
 import numpy as np
 import pytest
 from scipy import stats
 
 from dropkit.errors import DataError, MissingExtraError, OptionError
 from dropkit.serving import Alarm, Baseline, Monitor
-from dropkit.serving.monitoring._counts import EDGES, Counts, drift
+from dropkit.serving.monitoring._counts import EDGES, Counts, drift, quantile
 from dropkit.serving.monitoring._repeats import differ
 
 
@@ -237,3 +240,83 @@ def test_edges_ascend() -> None:
     """As both bisection and Prometheus need."""
     for edges in EDGES.values():
         assert list(edges) == sorted(set(edges))
+
+
+def test_value_that_is_no_number_spoils_no_sum() -> None:
+    """It has a counter of its own, for a histogram's sum would be nan for good."""
+    monitor = Monitor()
+    monitor.observe(disagreement=float("nan"))
+    monitor.observe(disagreement=0.5)
+    assert 0.5 == _value(monitor, "dropkit_disagreement_sum")
+    assert 1 == _value(monitor, 'dropkit_not_finite_total{of="disagreement"}')
+
+
+def test_handler_that_raises_harms_nobody(caplog: pytest.LogCaptureFixture) -> None:
+    """Its failure is logged; the request goes on, and the metrics say that it rings."""
+
+    def broken(_: Alarm) -> None:
+        raise RuntimeError("no pager")
+
+    monitor = Monitor(on_alarm=broken)
+    with caplog.at_level(logging.WARNING):
+        monitor.repeated(is_same=False)
+    assert "`on_alarm` has raised" == caplog.records[-1].getMessage()
+    assert 1 == _value(monitor, 'dropkit_alarm{of="repeats"}')
+
+
+def test_counts_from_several_threads() -> None:
+    """None is lost, and an alarm that begins is handed over once."""
+    heard: list[Alarm] = []
+    monitor = Monitor(on_alarm=heard.append)
+
+    def work() -> None:
+        for _ in range(200):
+            monitor.observe(latency_s=0.01)
+            monitor.repeated(is_same=False)
+
+    with concurrent.futures.ThreadPoolExecutor(4) as pool:
+        for done in [pool.submit(work) for _ in range(4)]:
+            done.result()
+    assert 800 == sum(monitor.record_baseline().counts["latency_s"])
+    assert 800 == monitor.record_baseline().differing
+    assert 1 == len(heard)
+
+
+def test_metrics_without_asgi() -> None:
+    """On a port of its own, as of each reading; closed, the port is free again."""
+    monitor = Monitor()
+    with monitor.serve(0) as endpoint:
+        monitor.repeated(is_same=False)
+        said = httpx.get(f"http://{endpoint.address}:{endpoint.port}/metrics").text
+        assert 'dropkit_alarm{of="repeats"} 1.0' in said
+        assert "127.0.0.1" == endpoint.address
+    endpoint.close()
+    with monitor.serve(endpoint.port) as again:
+        assert endpoint.port == again.port
+
+
+def test_port_that_is_none() -> None:
+    """One sentence."""
+    message = "`port` must be a whole number in [0, 65535]; got 65536."
+    with pytest.raises(OptionError, match="^" + re.escape(message) + "$"):
+        Monitor().serve(65536)
+
+
+def test_baseline_from_a_path(tmp_path: Path) -> None:
+    """Of a `Path` as of a text; repeats come back too."""
+    monitor = Monitor()
+    monitor.observe(latency_s=0.01)
+    monitor.repeated(is_same=True)
+    monitor.record_baseline().save(tmp_path / "baseline.json")
+    again = Monitor(baseline=tmp_path / "baseline.json").baseline
+    assert monitor.record_baseline() == again
+    assert again is not None
+    assert (1, 0) == (again.repeats, again.differing)
+
+
+def test_quantile_is_the_end_of_its_bin() -> None:
+    """Above the last edge nothing is known, nor of nothing."""
+    assert 1.0 == quantile([1.0, 2.0], [95, 5, 0], 0.95)
+    assert 2.0 == quantile([1.0, 2.0], [94, 6, 0], 0.95)
+    assert math.inf == quantile([1.0, 2.0], [94, 0, 6], 0.95)
+    assert quantile([1.0, 2.0], [0, 0, 0], 0.95) is None
