@@ -18,6 +18,7 @@ from dropkit.uncertainty import Handoff
 
 FOLDER = Path(__file__).resolve().parents[2] / "examples" / "service"
 TEXTS = ["who wrote hamlet?", "what is two and two?", "are you a robot?", "tell me a joke"]
+JSON = {"headers": {"content-type": "application/json"}}
 TOPICS = ["literature", "numbers", "ai"]
 
 
@@ -134,23 +135,28 @@ def test_endpoint_answers_and_counts(example: tuple[Any, Any]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "status"),
+    ("options", "status", "said"),
     [
-        ({"json": {"text": ""}}, 422),
-        ({"json": {"text": "   "}}, 422),
-        ({"json": {"text": "a" * 501}}, 422),
-        ({"json": {"words": "a"}}, 422),
-        ({"json": {"text": ["a"]}}, 422),
-        ({"content": b"{", "headers": {"content-type": "application/json"}}, 422),
-        ({"content": b"x" * 20_000}, 413),
+        ({"json": {"text": ""}}, 422, "String should have at least 1 character"),
+        ({"json": {"text": "   "}}, 422, "String should have at least 1 character"),
+        ({"json": {"text": "a" * 501}}, 422, "String should have at most 500 characters"),
+        ({"json": {"words": "a"}}, 422, "Field required"),
+        ({"json": {"text": ["a"]}}, 422, "Input should be a valid string"),
+        ({"content": b"{", **JSON}, 422, "JSON decode error"),
+        ({"content": b'"\xff"', **JSON}, 400, "There was an error parsing the body"),
+        ({"content": b"[" * 8_000, **JSON}, 400, "There was an error parsing the body"),
+        ({"content": b"x" * 20_000}, 413, "the body must have at most 16384 bytes."),
     ],
 )
-def test_misuse_is_refused(example: tuple[Any, Any], options: dict[str, Any], status: int) -> None:
+def test_misuse_is_refused(
+    example: tuple[Any, Any], options: dict[str, Any], status: int, said: str
+) -> None:
     """One clear answer, and the next question is answered as ever."""
     app = example[1].make_app(_service(example), Monitor())
     response = _run(app, lambda client: client.post("/answer", **options))
     assert status == response.status_code
-    assert "detail" in response.json()
+    detail = response.json()["detail"]
+    assert said == (detail if isinstance(detail, str) else detail[0]["msg"])
     assert 200 == _run(app, lambda c: c.post("/answer", json={"text": "hi"})).status_code
 
 
