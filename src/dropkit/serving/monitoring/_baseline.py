@@ -84,7 +84,7 @@ class Baseline:
                 )
             if not _are_counts(values, len(EDGES[of]) + 1):
                 raise DataError(f"`counts` of {of!r} must be {len(EDGES[of]) + 1} whole numbers.")
-        repeated = [data.get("repeats"), data.get("differing")]
+        repeated: list[Any] = [data.get("repeats"), data.get("differing")]
         if not _are_counts(repeated, 2) or repeated[1] > repeated[0]:
             raise DataError(
                 f"`differing` must be at most `repeats`, whole numbers both; got {repeated!r}."
