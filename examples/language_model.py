@@ -12,22 +12,19 @@ in the folder that the environment variable DROPKIT_DATA names, or else in ``../
 """
 
 import math
-import os
 from functools import cache
-from pathlib import Path
 
 import torch
+from shared_data import find
 from torch import Tensor, nn
 
 import dropkit
-from dropkit.errors import DataError
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial
 
 N_TRAIN, N_VALIDATION = 20_000, 30_000
 EMBEDDED, WIDTH, LENGTH, BATCH, STEPS, LEARNING_RATE = 32, 192, 50, 20, 600, 5e-3
-SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 LOCKED = {"locked_*": 0.3}
 
 ARMS = (
@@ -41,13 +38,7 @@ ARMS = (
 @cache
 def text() -> tuple[Tensor, int]:
     """``(characters,)`` int64, and how many different ones there are."""
-    path = Path(os.environ.get("DROPKIT_DATA", SHARED)) / "tinyshakespeare" / "input.txt"
-    if not path.is_file():
-        raise DataError(
-            f"the text must lie at {str(path)!r}; there is none. Set DROPKIT_DATA to the folder "
-            "that holds tinyshakespeare/input.txt."
-        )
-    written = path.read_text(encoding="utf-8")
+    written = find("tinyshakespeare/input.txt").read_text(encoding="utf-8")
     numbers = {character: number for number, character in enumerate(sorted(set(written)))}
     return torch.tensor([numbers[character] for character in written]), len(numbers)
 

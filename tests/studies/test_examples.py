@@ -27,6 +27,7 @@ QUESTIONS = Questions(
 
 #: What makes each of them small; the names are those of its module.
 TINY = {
+    "banking77": {"N_EACH": 2, "N_TEST": 4, "BATCH": 2, "EPOCHS": 1},
     "batch_norm": {"N_TRAIN": 40, "N_VALIDATION": 20, "BATCH": 4, "STEPS": 4, "CHANNELS": 2},
     "digits": {"N_TRAIN": 40, "N_VALIDATION": 20, "BATCH": 4, "STEPS": 10, "WIDTH": 8},
     "language_model": {
@@ -62,6 +63,13 @@ def shared_data(tmp_path) -> None:
     (tmp_path / "tinyshakespeare").mkdir()
     lines = [f"{name}: {word} I say.\n" for name in "ABCDEFGH" for word in ("Nay", "Ay", "Well")]
     (tmp_path / "tinyshakespeare" / "input.txt").write_text("".join(lines), encoding="utf-8")
+    (tmp_path / "banking77").mkdir()
+    rows = [
+        f"{ask} {what}?,{what}\n" for ask in ("my", "no", "why this") for what in ("card", "pin")
+    ]
+    for part in ("train", "test"):
+        path = tmp_path / "banking77" / f"{part}.csv"
+        path.write_text("text,category\n" + "".join(rows), encoding="utf-8")
 
 
 @pytest.mark.usefixtures("shared_data")
@@ -85,11 +93,11 @@ def test_every_study_in_examples_is_tried_here() -> None:
 
 
 @pytest.mark.parametrize("example", ["language_model"], indirect=True)
-def test_a_missing_text_is_asked_for(example, tmp_path) -> None:
+def test_missing_data_is_asked_for(example, tmp_path) -> None:
     """The sentence says where it was looked for, and what to set."""
     place = tmp_path / "tinyshakespeare" / "input.txt"
     message = (
-        f"the text must lie at {str(place)!r}; there is none. Set DROPKIT_DATA to the folder that "
+        f"the data must lie at {str(place)!r}; there is none. Set DROPKIT_DATA to the folder that "
         "holds tinyshakespeare/input.txt."
     )
     with pytest.raises(DataError, match="^" + re.escape(message) + "$"):
@@ -121,3 +129,22 @@ def test_the_variance_ratio_is_that_of_the_running_variance(example) -> None:
         3.0 * model[2][0](model[1](model[0](images))).var(dim=(0, 2, 3)).detach()
     )
     assert example.variance_ratio(model, images) == pytest.approx(3.0, rel=1e-5)
+
+
+@pytest.mark.parametrize("example", ["banking77"], indirect=True)
+def test_batches_hold_every_message_once_beside_others_as_long(example) -> None:
+    """No batch mixes lengths where it need not."""
+    lengths = torch.tensor([1, 5, 1, 5, 3, 3])
+    tokens = (torch.arange(6) < lengths[:, None]).long()
+    found = list(example.batches(tokens, torch.Generator().manual_seed(0)))
+    assert sorted(torch.cat(found).tolist()) == [0, 1, 2, 3, 4, 5]
+    assert sorted(lengths[batch].tolist() for batch in found) == [[1, 1], [3, 3], [5, 5]]
+
+
+@pytest.mark.parametrize("example", ["banking77"], indirect=True)
+def test_each_intent_gives_as_many_messages(example) -> None:
+    """Two of each label, however many there are of it."""
+    labels = torch.tensor([0, 0, 0, 1, 1, 2, 2, 2, 2])
+    chosen = example.some(2, labels, torch.Generator().manual_seed(0))
+    assert labels[chosen].tolist() == [0, 0, 1, 1, 2, 2]
+    assert len(set(chosen.tolist())) == 6
