@@ -75,8 +75,8 @@ def fit_digits(trial: Trial) -> dict[str, float]:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    loss, error = measure(model, images[validation], labels[validation])
-    return {"validation_loss": loss, "error": error}
+    validation_loss, error = measure(model, images[validation], labels[validation])
+    return {"validation_loss": validation_loss, "error": error}
 
 
 def fit_router(trial: Trial) -> dict[str, float]:
