@@ -9,6 +9,7 @@ from dropkit.cli.audit import audit, rule
 from dropkit.cli.compare import compare
 from dropkit.cli.demo import demo
 from dropkit.cli.doctor import doctor
+from dropkit.cli.probe import probe
 from dropkit.cli.study import study
 from dropkit.cli.trace import trace
 
@@ -27,6 +28,7 @@ app.command()(rule)
 app.command()(study)
 app.command()(trace)
 app.command()(compare)
+app.command()(probe)
 app.command()(doctor)
 
 
