@@ -26,7 +26,7 @@ from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1] / "examples"))
-from digits import digits, measure
+from digits import digits, measure, split
 
 SPLITS = {"anew": "a split anew in each replicate", "fixed": "one split for all"}
 MASKS = {"nested": "nested", "own": "independent"}
@@ -59,8 +59,7 @@ def fit_digits(trial: Trial) -> dict[str, float]:
     """A hidden layer of 128 on 300 images of handwritten digits; measured on 2,000 others."""
     chance = Chance(trial.arm, trial.replicate, trial.study_seed)
     images, labels = digits()
-    split = torch.Generator().manual_seed(chance.seed("split"))
-    train, validation, _ = torch.randperm(len(labels), generator=split).split([300, 2000, 2700])
+    train, validation = split(chance, 300, 2000)
     torch.manual_seed(chance.seed("weights"))
     model = nn.Sequential(
         nn.Linear(784, 128), nn.ReLU(), dropkit.nn.Dropout(0.0), nn.Linear(128, 10)
@@ -113,10 +112,10 @@ def table(task: str, values: Mapping[str, np.ndarray]) -> list[str]:
         values: The validation losses of each arm, a replicate each.
     """
     rows = []
-    for split, said in SPLITS.items():
+    for data, said in SPLITS.items():
         for low, high in PAIRS:
             for masks in ("nested",) if high == "0.3" else MASKS:
-                left, right = values[f"{low} {split} nested"], values[f"{high} {split} {masks}"]
+                left, right = values[f"{low} {data} nested"], values[f"{high} {data} {masks}"]
                 begin, end = interval(left, right)
                 rows.append(
                     f"| {task} | {said} | {low} and {high} | {MASKS[masks]} | "

@@ -8,7 +8,7 @@ place, on 1,000 images of handwritten digits. Run it with
 """
 
 import torch
-from digits import digits, measure
+from digits import digits, measure, split
 from torch import Tensor, nn
 
 import dropkit
@@ -54,10 +54,7 @@ def block(channels: int, out: int) -> list[nn.Module]:
 def fit(trial: Trial) -> dict[str, float]:
     """Train on 1,000 images, measure on another 2,000."""
     images, labels = digits()
-    shuffled = torch.randperm(
-        len(labels), generator=torch.Generator().manual_seed(trial.seed("split"))
-    )
-    train, validation = shuffled[: N_TRAIN + N_VALIDATION].split([N_TRAIN, N_VALIDATION])
+    train, validation = split(trial, N_TRAIN, N_VALIDATION)
     torch.manual_seed(trial.seed("weights"))
     model = network(trial.arm.model_change.get("dropout", "after"))
     trial.apply(model)
