@@ -9,7 +9,23 @@ import torch
 import dropkit
 
 # A module that needs its extra cannot be asked for its examples without it.
-collect_ignore = [] if importlib.util.find_spec("triton") else ["src/dropkit/core/triton.py"]
+_NEEDS = {
+    "lightning": [
+        "src/dropkit/studies/recipes/lightning.py",
+        "src/dropkit/studies/recipes/lightning_masks.py",
+    ],
+    "triton": ["src/dropkit/core/triton.py"],
+    "transformers": [
+        "src/dropkit/studies/recipes/trainer.py",
+        "src/dropkit/studies/recipes/trainer_masks.py",
+    ],
+}
+collect_ignore = [
+    path
+    for extra, paths in _NEEDS.items()
+    if importlib.util.find_spec(extra) is None
+    for path in paths
+]
 
 
 @pytest.fixture(autouse=True)

@@ -1,18 +1,24 @@
 """How long do 32 sub-networks take, beside a plain loop in training mode and beside other tools?
 
 Prints a JSON line a model to stdout, and a table to stderr, in milliseconds a prediction. *loop* is
-what people write: eval, dropout modules in training mode, 32 passes, torch's own masks. Where no
-other site is meant, it drops less than *dropkit*: attention's dropout asks for the mode of the
-attention module, which stays in eval; the column *spread* shows the mean standard deviation of the
-probabilities over sub-networks, dropkit's over the loop's. The tools that cannot be imported are
-left out, and named.
+what people write: eval, dropout modules in training mode, 32 passes, torch's own masks. *one by
+one* is dropkit with ``memory_budget=0``. Where no other site is meant, the loop and the other tools
+drop less than *dropkit*: attention's dropout asks for the mode of the attention module, which stays
+in eval. The column *spread* shows the mean standard deviation of the probabilities over
+sub-networks, dropkit's over the loop's. All cases of a row take turns. The tools that cannot be
+imported are left out, and named. torch-uncertainty repeats the batch 32 times in one pass; of it
+only the file of that method is run, as the package needs torchvision.
 
+    pip install --no-deps baal scikit-learn joblib threadpoolctl narwhals structlog
+    pip install --no-deps torch-uncertainty einops
     python bench/mc_predict.py --threads 1 > mc_predict.jsonl
 """
 
 import functools
 import importlib
+import importlib.util
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import _measure as measure
@@ -69,15 +75,24 @@ def _bert() -> tuple[nn.Module, Any]:
     }
 
 
-#: Model and batch, and the sites that are on.
-CASES: dict[str, tuple[Callable[[], tuple[nn.Module, Any]], str | None]] = {
-    "mlp": (_mlp, None),
-    "mlp, last dropout": (_mlp, "11"),
-    "conv net, head": (_conv, None),
-    "bert": (_bert, None),
-    "bert, last layer": (_bert, "*encoder.layer.3*"),
-    "bert, classifier": (_bert, "dropout"),
+#: Model and batch, the sites that are on, and how many examples.
+CASES: dict[str, tuple[Callable[[], tuple[nn.Module, Any]], str | None, int]] = {
+    "mlp": (_mlp, None, 64),
+    "mlp, 2 examples": (_mlp, None, 2),
+    "mlp, last dropout": (_mlp, "11", 64),
+    "conv net, head": (_conv, None, 16),
+    "conv net, head, 2 examples": (_conv, None, 2),
+    "bert": (_bert, None, 16),
+    "bert, 2 examples": (_bert, None, 2),
+    "bert, last layer": (_bert, "*encoder.layer.3*", 16),
+    "bert, last layer, 2 examples": (_bert, "*encoder.layer.3*", 2),
+    "bert, classifier": (_bert, "dropout", 16),
 }
+
+
+def _first(batch: Any, n: int) -> Any:
+    """So many examples of a batch."""
+    return {k: x[:n] for k, x in batch.items()} if isinstance(batch, dict) else batch[:n]
 
 
 def _logits(model: nn.Module, batch: Any) -> Tensor:
@@ -120,8 +135,22 @@ def _baal(model: nn.Module, batch: Any) -> Callable[[], object]:
     return predict
 
 
+def _file_of(package: str, path: str) -> Any:
+    """One file of a package as a module, without what the package imports."""
+    found = importlib.util.find_spec(package)
+    if found is None or found.submodule_search_locations is None:
+        raise ImportError(f"No module named {package!r}")
+    file = Path(found.submodule_search_locations[0], path)
+    spec = importlib.util.spec_from_file_location(file.stem, file)
+    if spec is None or spec.loader is None:
+        raise ImportError(f"{file} is no module")
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
 def _torch_uncertainty(model: nn.Module, batch: Any) -> Callable[[], object]:
-    wrappers = importlib.import_module("torch_uncertainty.models.wrappers.mc_dropout")
+    wrappers = _file_of("torch_uncertainty", "methods/mc_dropout.py")
     keys = tuple(batch) if isinstance(batch, dict) else ()
     x = batch[keys[0]] if keys else batch
     ensemble = wrappers.mc_dropout(_Logits(model, keys), SAMPLES, task="classification").eval()
@@ -142,21 +171,31 @@ def _spread(answers: Tensor) -> float:
 
 def main() -> None:
     """Measure all cases."""
-    options = measure.parser(__doc__).parse_args()
+    parser = measure.parser(__doc__)
+    parser.add_argument("--only", help="the models whose names begin with this", default="")
+    options = parser.parse_args()
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     how = {"repeats": 3, "repeat_s": 0.01} if options.quick else {"repeats": 7}
-    columns = ("dropkit", "loop", *TOOLS)
-    measure.say(f"{'milliseconds':<20}" + "".join(f"{c:>18}" for c in columns) + f"{'spread':>9}")
+    columns = ("dropkit", "one by one", "loop", *TOOLS)
+    measure.say(f"{'milliseconds':<29}" + "".join(f"{c:>19}" for c in columns) + f"{'spread':>9}")
     missing: dict[str, str] = {}
-    for name, (make, only) in CASES.items():
+    for name, (make, only, n_examples) in CASES.items():
+        if not name.startswith(options.only):
+            continue
         torch.manual_seed(0)
         model, batch = make()
+        batch = _first(batch, n_examples)
         drops = [n for n, m in model.named_modules() if isinstance(m, _DropoutNd)]
         on = {n for n in drops if only is None or dropkit.sites.patterns.matches([only], n)}
         ours = functools.partial(dropkit.mc_predict, model, batch, SAMPLES, only=only)
         loop = functools.partial(_loop, model, batch, on)
-        cases: dict[str, Callable[[], object]] = {"dropkit": ours, "loop": loop}
+        one_by_one = functools.partial(ours, memory_budget=0)
+        cases: dict[str, Callable[[], object]] = {
+            "dropkit": ours,
+            "one by one": one_by_one,
+            "loop": loop,
+        }
         for tool, prepare in TOOLS.items() if only is None else ():
             try:
                 cases[tool] = prepare(make()[0], batch)
@@ -169,9 +208,9 @@ def main() -> None:
         case = {"model": name, "only": only, "samples": SAMPLES, "spread_ratio": round(ratio, 3)}
         measure.emit({"question": QUESTION, "case": case, "times": times, **facts})
         cells = [
-            f"{times[c]['min_us'] / 1000:>18.1f}" if c in times else f"{'-':>18}" for c in columns
+            f"{times[c]['min_us'] / 1000:>19.1f}" if c in times else f"{'-':>19}" for c in columns
         ]
-        measure.say(f"{name:<20}" + "".join(cells) + f"{ratio:>9.2f}")
+        measure.say(f"{name:<29}" + "".join(cells) + f"{ratio:>9.2f}")
     for tool, why in missing.items():
         measure.say(f"{tool} cannot be imported: {why}")
 

@@ -1,13 +1,15 @@
 """Dropout for PyTorch that people can trust."""
 
-from dropkit import errors, functional, nn, testing, uncertainty
+from dropkit import errors, functional, nn, serving, testing, uncertainty
 from dropkit.auditing.audit import Audit, audit
 from dropkit.auditing.finding import Finding
 from dropkit.auditing.recalibration import recalibrate_batch_norm
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
 from dropkit.core.rate import effective_rate
+from dropkit.finetuning import Memorization, memorization
 from dropkit.nn.schedules import Schedule
+from dropkit.serving import freeze, guard, probe
 from dropkit.sites.accelerate import accelerate
 from dropkit.sites.awaken import awaken
 from dropkit.sites.find import Site, find_sites
@@ -27,6 +29,7 @@ __all__ = [
     "Audit",
     "Finding",
     "MCPrediction",
+    "Memorization",
     "Recorder",
     "Schedule",
     "Site",
@@ -40,11 +43,16 @@ __all__ = [
     "effective_rate",
     "errors",
     "find_sites",
+    "freeze",
     "functional",
+    "guard",
     "masks_at",
     "mc_predict",
+    "memorization",
     "nn",
+    "probe",
     "recalibrate_batch_norm",
+    "serving",
     "set_rates",
     "silence",
     "testing",

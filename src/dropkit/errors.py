@@ -13,8 +13,11 @@ __all__ = [
     "DkError",
     "DtypeError",
     "EvidenceError",
+    "FreezeError",
+    "GuardError",
     "MissingExtraError",
     "OptionError",
+    "ProbeError",
     "RateError",
     "RatesWarning",
     "ShapeError",
@@ -61,6 +64,18 @@ class EvidenceError(DkError, ValueError):
 
 class AuditError(DkError, RuntimeError):
     """A model that cannot be run, so that nothing can be said of it."""
+
+
+class FreezeError(DkError, RuntimeError):
+    """A model that has dropout left in it, or cannot be shown to have none."""
+
+
+class GuardError(DkError, RuntimeError):
+    """A forward in service that was about to draw a mask."""
+
+
+class ProbeError(DkError, RuntimeError):
+    """A service that gave no answer that could be measured."""
 
 
 class StoreError(DkError, RuntimeError):

@@ -69,6 +69,41 @@ def test_study_runs_goes_on_and_exports(dropkit, file: Path, tmp_path: Path) -> 
     )
 
 
+SEARCH = """
+from dropkit.studies.search import Search
+from dropkit.studies.space import Between
+
+def fit(trial):
+    with open("begun.txt", "a") as file:
+        print(trial.arm.name, trial.replicate, file=file)
+    if trial.arm.name.startswith("candidate 2"):
+        raise ValueError("unlucky")
+    rate = trial.arm.highest_rate
+    return {"loss": (rate - 0.3) ** 2 + trial.seed("split") / 2**63 + rate * trial.seed("noise") / 2**80}
+
+mine = Search(
+    fit, Between(0.01, 0.6), candidates=3, search_replicates=2, metric="loss", replicates=4
+)
+"""
+
+
+def test_search_runs_and_goes_on(dropkit, tmp_path: Path) -> None:
+    """A file with a search runs like one with a study: candidates, what was found, the verdict."""
+    (tmp_path / "mine.py").write_text(SEARCH, encoding="utf-8")
+    done = dropkit("study", "mine.py", "--workers", "0", cwd=tmp_path)
+    assert (0, "") == (done.returncode, done.stderr)
+    said = re.findall(r"(?m)^candidate (\d): [\d.]+: (.*)$", done.stdout)
+    assert ["1", "2", "3"] == [number for number, _ in said]
+    assert "failed" == said[1][1]
+    assert re.search(r"(?m)^Found: 0\.\d+\. It is tested on fresh replicates\.$", done.stdout)
+    assert "other replicates. None of these counts here" in " ".join(
+        done.stdout.replace("\N{BOX DRAWINGS LIGHT VERTICAL}", " ").split()
+    )
+    again = dropkit("study", "mine.py", "--workers", "0", cwd=tmp_path)
+    assert said == re.findall(r"(?m)^candidate (\d): [\d.]+: (.*)$", again.stdout)
+    assert 3 * 2 + 2 * 4 == len((tmp_path / "begun.txt").read_text(encoding="utf-8").splitlines())
+
+
 def test_parquet_has_the_numbers(tmp_path: Path) -> None:
     """A Parquet table holds what the file holds; an absent metric is null."""
     parquet = pytest.importorskip("pyarrow.parquet", reason="pyarrow is not installed")

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dropkit import Address
+from dropkit.core.folds import folded
 from dropkit.core.reference import philox
 from dropkit.errors import AddressError
 
@@ -149,3 +150,11 @@ def test_text_is_no_seed() -> None:
     message = "`seed` must be a whole number in [0, 2**64); got '7'."
     with pytest.raises(AddressError, match="^" + re.escape(message) + "$"):
         Address.from_seed("7")
+
+
+@pytest.mark.parametrize("part", [0, 7, 2**64 - 1, "", "encoder.layer.0.drop", "ü" * 9])
+def test_folded(part: int | str) -> None:
+    """Many addresses folded at once are those that are folded one by one."""
+    addresses = [Address(0, 0), Address(2**64 - 1, 1), *map(Address.from_seed, range(5))]
+    addresses.append(Address(1 << 63, 1 << 63))
+    assert [address.fold(part) for address in addresses] == folded(addresses, part)

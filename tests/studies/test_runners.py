@@ -14,7 +14,7 @@ from dropkit.studies.result import StudyResult, TrialRecord
 from dropkit.studies.runners.processes import Processes
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Point, Trial
-from support_fits import WaitingFit, diverging_fit, late_fit, told_fit
+from support_fits import PidFit, WaitingFit, diverging_fit, late_fit, told_fit
 
 ARMS = (Arm("none"), Arm("half", rates=0.5))
 
@@ -33,6 +33,16 @@ def test_workers_give_the_same_numbers() -> None:
     assert numbers(here) == numbers(there)
 
 
+def test_workers_stay(tmp_path) -> None:
+    """What runs in a second call runs in the processes of the first."""
+    log = Everything()
+    with Processes(2).opened(PidFit(tmp_path)) as run:
+        for replicate in range(3):
+            run([Trial(arm, replicate) for arm in ARMS], log)
+    assert 6 == len(log.records)
+    assert len(list(tmp_path.iterdir())) <= 2
+
+
 def test_trial_that_hangs_is_ended() -> None:
     """One that hangs is killed, one that asks stops by itself; both fail, the others go on."""
     arguments = {"replicates": 3, "metric": "loss", "workers": 2, "timeout_s": 0.5}
@@ -42,16 +52,13 @@ def test_trial_that_hangs_is_ended() -> None:
     assert 1 == result.n_complete
 
 
-class OverAtOnce:
-    """A log that wants no more after the first record."""
+class Everything:
+    """A log that wants all there is."""
+
+    is_over = False
 
     def __init__(self) -> None:
         self.records: list[TrialRecord] = []
-
-    @property
-    def is_over(self) -> bool:
-        """Whether there is a record."""
-        return bool(self.records)
 
     def began(self, trial: Trial) -> None:
         """Nothing to do."""
@@ -64,10 +71,20 @@ class OverAtOnce:
         self.records.append(record)
 
 
+class OverAtOnce(Everything):
+    """A log that wants no more after the first record."""
+
+    @property
+    def is_over(self) -> bool:
+        """Whether there is a record."""
+        return bool(self.records)
+
+
 def test_what_runs_when_the_study_is_over_is_told_to_stop(tmp_path: Path) -> None:
     """A trial hears that the study was stopped, may end by itself, and is ended in any case."""
     log = OverAtOnce()
-    Processes(2).run(WaitingFit(tmp_path), [Trial(arm, 0) for arm in ARMS], log)
+    with Processes(2).opened(WaitingFit(tmp_path)) as run:
+        run([Trial(arm, 0) for arm in ARMS], log)
     assert (tmp_path / "stopped").exists()
     assert ["none"] == [record.arm for record in log.records]
 

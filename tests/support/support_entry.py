@@ -66,3 +66,10 @@ def tensors(output: Any) -> list[Tensor]:
         return [output]
     parts = output.values() if hasattr(output, "values") else output
     return [x for part in parts for x in tensors(part)] if hasattr(parts, "__iter__") else []
+
+
+def first_output(output: Any) -> Tensor:
+    """The tensor that is predicted with, of any model of the zoo."""
+    if isinstance(output, Tensor):
+        return output
+    return output.logits if hasattr(output, "logits") else next(iter(output.values()))

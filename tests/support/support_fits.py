@@ -105,3 +105,8 @@ class WaitingFit:
         while not (self.folder / "begun").exists():
             pass
         return {"loss": 1.0}
+
+
+def valley_fit(trial: Trial) -> dict[str, float]:
+    """The loss is lowest at a rate of 0.3."""
+    return {"loss": (trial.arm.highest_rate - 0.3) ** 2 + trial.seed("split") / 2**63}

@@ -21,10 +21,10 @@ attention, eager or sdpa, the attention module, though the function that draws s
 A dropout module of which only the rate is read, such as BERT's in attention, is no place.
 """
 
-from support_entry import Entry
+from support_entry import Entry, first_output
 from support_models_torch import TORCH
 from support_models_transformers import TRANSFORMERS
 
-__all__ = ["MODELS", "Entry"]
+__all__ = ["MODELS", "Entry", "first_output"]
 
 MODELS = {entry.name: entry for entry in (*TORCH, *TRANSFORMERS)}

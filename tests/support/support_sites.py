@@ -1,5 +1,9 @@
 """Small models for the tests of sites, and what is to be seen of them."""
 
+import inspect
+from collections.abc import Callable
+from typing import Any
+
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor, nn
 
@@ -20,6 +24,26 @@ class Mixed(nn.Module):
         """``(batch, 6)`` to the same."""
         x = F.dropout(self.drop(self.inner(x)), 0.4, self.training)
         return F.dropout(x, self.rate, self.training)
+
+
+class Calls(nn.Module):
+    """Calls a function of its input.
+
+    Args:
+        function: Of the input, and of the module too where it takes two arguments.
+        attributes: For the function to read.
+    """
+
+    def __init__(self, function: Callable[..., Any], **attributes: object) -> None:
+        super().__init__()
+        self.function = function
+        self.n_arguments = len(inspect.signature(function).parameters)
+        for name, value in attributes.items():
+            setattr(self, name, value)
+
+    def forward(self, x: Tensor) -> Any:
+        """As told."""
+        return self.function(x, self) if self.n_arguments == 2 else self.function(x)
 
 
 #: What there is in `Mixed`.

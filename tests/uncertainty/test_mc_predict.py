@@ -1,7 +1,6 @@
 """Sub-networks have names, answers that do not depend on the batch, and leave no trace."""
 
 import math
-import re
 from collections.abc import Callable
 from typing import Any
 
@@ -13,15 +12,8 @@ from torch import Tensor, nn
 
 import dropkit
 from dropkit import mc_predict
-from dropkit.errors import (
-    AddressError,
-    DataError,
-    DkError,
-    OptionError,
-    ShapeError,
-    SiteError,
-)
-from support_models import MODELS, Entry
+from dropkit.errors import DataError
+from support_models import MODELS, Entry, first_output
 
 #: Their first dimension is the batch; what holds no examples is dropped by layers that know it.
 NAMED = [
@@ -37,13 +29,6 @@ NAMED = [
     "bert, eager",
 ]
 STOCHASTIC = [name for name, entry in MODELS.items() if entry.places]
-
-
-def first_output(output: Any) -> Tensor:
-    """The tensor that is predicted with, of any model of the zoo."""
-    if isinstance(output, Tensor):
-        return output
-    return output.logits if hasattr(output, "logits") else next(iter(output.values()))
 
 
 def of_examples(batch: Any, which: Tensor) -> Any:
@@ -113,6 +98,16 @@ def test_untouched_after_an_error() -> None:
     assert theirs is F.dropout
 
 
+def test_wrong_shapes() -> None:
+    """An input that the model does not take gets torch's own answer, and leaves no trace."""
+    model = MODELS["mlp"].build()
+    before, theirs = state_of(model), F.dropout
+    with pytest.raises(RuntimeError, match=r"^mat1 and mat2 shapes cannot be multiplied \(8x5 and"):
+        mc_predict(model, torch.ones(8, 5))
+    assert_same(before, state_of(model))
+    assert theirs is F.dropout
+
+
 @pytest.mark.parametrize("name", NAMED)
 def test_same_in_any_batch(name: str) -> None:
     """Sample `k` of example `id` is the same, to rounding, alone, in other orders and sizes."""
@@ -176,10 +171,11 @@ print(dropkit.mc_predict(model, torch.ones(2, 4), 3, ids=[8, 2]).answers.tolist(
 
 
 def test_is_a_plain_loop(entry: Entry) -> None:
-    """Answers are, to the bit, those of a plain loop and of `replay`; the model is as before."""
+    """One by one, answers are a plain loop's and `replay`'s to the bit; the model is as before."""
     model = entry.build()
     before = state_of(model)
-    found = mc_predict(model, entry.batch, 3, kind="regression", output=first_output)
+    how = {"kind": "regression", "output": first_output, "memory_budget": 0}
+    found = mc_predict(model, entry.batch, 3, **how)
     assert torch.equal(plain_loop(entry, 3), found.answers)
     assert bool((found.variance > 0).any())
     with torch.no_grad():
@@ -192,9 +188,8 @@ def test_prefix_is_right(entry: Entry) -> None:
     """With the last site alone on, so that most is computed once, answers are a plain loop's."""
     model = entry.build()
     only = [site.name for site in dropkit.find_sites(model, entry.batch) if site.active][-1]
-    found = mc_predict(
-        model, entry.batch, 4, only=only, kind="regression", output=first_output, seed=0
-    )
+    how = {"kind": "regression", "output": first_output, "memory_budget": 0}
+    found = mc_predict(model, entry.batch, 4, only=only, **how)
     assert torch.equal(plain_loop(entry, 4, only), found.answers)
 
 
@@ -384,61 +379,3 @@ def test_accelerated_model() -> None:
     expected = mc_predict(model, entry.batch, 3).answers
     with dropkit.accelerate(model), dropkit.masks_at(5, rows=3):
         assert torch.equal(expected, mc_predict(model, entry.batch, 3).answers)
-
-
-MLP = MODELS["mlp"].build()
-X = MODELS["mlp"].batch
-
-
-@pytest.mark.parametrize(
-    ("model", "batch", "how", "error", "message"),
-    [
-        (MLP, X, {"samples": 1}, OptionError, "`samples` must be a whole number of at least 2; got 1."),
-        (MLP, X, {"samples": 2.5}, OptionError, "`samples` must be a whole number of at least 2; got 2.5."),
-        (MLP, X, {"tolerance": 0.0}, OptionError, "`tolerance` must be above 0; got 0.0."),
-        (MLP, X, {"tolerance": math.nan}, OptionError, "`tolerance` must be above 0; got nan."),
-        (MLP, X, {"kind": "both"}, OptionError, "`kind` must be 'classification' or 'regression'; got 'both'."),
-        (MLP, X, {"seed": -1}, AddressError, "`seed` must be a whole number in [0, 2**64); got -1."),
-        (MLP, X, {"ids": [1, 2]}, ShapeError, "`ids` must hold one whole number an example; got 2 for 8 examples."),
-        (MLP, X, {"output": str}, OptionError, "`output` must pick a floating tensor from what the model gives; got a str."),
-        (MLP, X[:0], {}, ShapeError, "`batch` must hold at least one example; got shape (0, 16)."),
-        (MLP, {"x": 1}, {}, ShapeError, "`batch` must hold a tensor whose first dimension are examples; got none."),
-        (MLP, 5, {}, OptionError, "`batch` must be a tensor, a tuple of arguments, or a mapping of names to arguments; got a int."),
-        (
-            MLP,
-            torch.cat([X[:1], X[1:3] * torch.nan]),
-            {},
-            DataError,
-            "`model` must give finite numbers; got nan or an infinity for 2 of 3 examples in sample 0, the first of them at position 1.",
-        ),
-        (
-            MLP,
-            X,
-            {"output": lambda y: y.sum()},
-            ShapeError,
-            "`output` must have the shape (B, ..., C) with 8 examples first; got ().",
-        ),
-        (
-            nn.Sequential(nn.Linear(16, 2), nn.Dropout(0.0)),
-            X,
-            {},
-            SiteError,
-            "`model` must draw a mask at a site that `only` names; none was drawn. Look with dropkit.find_sites(model, batch) whether their rates are above 0.",
-        ),
-        (nn.Linear(16, 2), X, {}, SiteError, "`only` must name sites of the model; no site matches '*'. The model has no dropout."),
-    ],
-)  # fmt: skip
-def test_bad_input(
-    model: nn.Module, batch: Any, how: Any, error: type[DkError], message: str
-) -> None:
-    """What cannot be predicted with is refused in one sentence."""
-    with pytest.raises(error, match="^" + re.escape(message) + "$"):
-        mc_predict(model, batch, **how)
-
-
-def test_replay_of_too_many() -> None:
-    """A sub-network that knows its examples is not called on others."""
-    sub_network = mc_predict(MLP, X, 2, ids=range(8)).replay(0)
-    message = "`ids` must hold one whole number an example; got 8 for 3 examples."
-    with pytest.raises(ShapeError, match="^" + re.escape(message) + "$"):
-        sub_network(X[:3])

@@ -116,7 +116,7 @@ def audit(
         )
     if epochs is not None and not epochs > 0:
         raise OptionError(f"`epochs` must be a number above 0; got {epochs!r}.")
-    _check_values(model)
+    check_values(model)
     seen = Observations(model, batch, loss, optimizer=optimizer, epochs=epochs)
     findings = [finding for rule in rules for finding in rule().check(seen)]
     order = {site.name: number for number, site in enumerate(seen.sites)}
@@ -181,7 +181,8 @@ def _is_meant(rule: type[Rule], word: str) -> bool:
     return is_code or word in (rule.name, rule.family())
 
 
-def _check_values(model: nn.Module) -> None:
+def check_values(model: nn.Module) -> None:
+    """Raise AuditError unless every parameter and buffer has a shape and values."""
     for name, tensor in [*model.named_parameters(), *model.named_buffers()]:
         if is_lazy(tensor):
             raise AuditError(

@@ -21,7 +21,10 @@ def is_declared(seen: Observations, module: nn.Module) -> bool:
     awakened = (steer for steer in active_steers() if isinstance(steer, OnlySteer))
     if any(module in steer.labels.names for steer in awakened):
         return True
-    return any(
-        bool(getattr(one, ATTRIBUTE, False)) or _ANNOUNCED.search(type(one).__name__) is not None
-        for one in seen.ancestors(module)
-    )
+    return any(declares(one) for one in seen.ancestors(module))
+
+
+def declares(module: nn.Module) -> bool:
+    """Whether `module` itself says so."""
+    is_told = bool(getattr(module, ATTRIBUTE, False))
+    return is_told or _ANNOUNCED.search(type(module).__name__) is not None

@@ -84,7 +84,7 @@ def traced(
         steps.enter_context(strangers(model, result))
         mode = {True: " in training mode", False: " in eval mode", None: ""}[is_training]
         step = f"run on `batch`; its forward{mode}"
-        with _explained("model", step):
+        with explained("model", step):
             result.run = watch(model, args or kwargs, draws=made, then=then)
         result.run.output = None
     result.drops, result.flow = found[0].drops, found[0].flow
@@ -107,7 +107,7 @@ def _copied(x: Any) -> Any:
 
 
 @contextlib.contextmanager
-def _explained(parameter: str, what: str) -> Iterator[None]:
+def explained(parameter: str, what: str) -> Iterator[None]:
     """An error of the model's becomes one sentence."""
     try:
         yield
@@ -126,7 +126,7 @@ def _differentiate(model: nn.Module, output: Any, loss: Loss | None, result: Tra
     if not any(p.requires_grad for p in model.parameters()):
         result.why_no_backward = "No parameter of the model asks for a gradient: what differs in a backward was not seen."
         return
-    with _explained("loss", "take what the model returns; it"):
+    with explained("loss", "take what the model returns; it"):
         value = _loss_of(output) if loss is None else loss(output)
     if not isinstance(value, Tensor) or value.numel() != 1:
         if loss is not None:
@@ -143,7 +143,7 @@ def _differentiate(model: nn.Module, output: Any, loss: Loss | None, result: Tra
             "No gradient flows to what the model returns: what differs in a backward was not seen."
         )
         return
-    with _explained("model", "be differentiable; its backward"):
+    with explained("model", "be differentiable; its backward"):
         value.backward()
     result.loss = float(value.detach())
 

@@ -13,7 +13,8 @@ from dropkit.reporting.study_page import write_study_page
 from dropkit.reporting.study_text import study_text
 from dropkit.studies.result import StudyResult
 
-_INTERRUPTED = 130  # the shell's number for a command that Ctrl-C ended
+#: The shell's number for a command that Ctrl-C ended.
+INTERRUPTED = 130
 
 
 def check_folder(out: Path) -> None:
@@ -53,7 +54,7 @@ def tell(result: StudyResult, console: Console, html: Path) -> None:
     else:
         console.print(result.verdict.sentence)
     if result.was_stopped:
-        raise typer.Exit(_INTERRUPTED)
+        raise typer.Exit(INTERRUPTED)
     if not result.n_complete:
         raise typer.Exit(1)
 

@@ -9,11 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 
 from dropkit.cli._live import run_live
-from dropkit.cli._outcome import check_folder, cores, tell
+from dropkit.cli._outcome import INTERRUPTED, check_folder, cores, tell
 from dropkit.cli._target import load
 from dropkit.reporting.trials_file import check_name, write_trials
 from dropkit.studies.followers.mlflow import MLflow
 from dropkit.studies.followers.tensorboard import TensorBoard
+from dropkit.studies.search import Search, Tried
 from dropkit.studies.study import Study
 
 
@@ -21,8 +22,8 @@ def study(  # noqa: PLR0913 - a command has an argument for each option
     target: Annotated[
         str,
         typer.Argument(
-            help="A Python file, or package.module, with a dropkit Study; :NAME where it has "
-            "several. Or the .db file of a study, with --export.",
+            help="A Python file, or package.module, with a dropkit Study or Search; :NAME "
+            "where it has several. Or the .db file of a study, with --export.",
             metavar="FILE[:NAME]",
             show_default=False,
         ),
@@ -95,18 +96,38 @@ def study(  # noqa: PLR0913 - a command has an argument for each option
         found.workers = max(1, cores() // found.threads)
     if replicates is not None:
         found.terms = dataclasses.replace(found.terms, replicates=replicates)
-    if tensorboard is not None:
-        found.followers.append(TensorBoard(tensorboard))
-    if mlflow is not None:
-        found.followers.append(MLflow(found.title, mlflow))
+    _follow(found, tensorboard, mlflow)
     found.check()
     console.print(f"[bold]{escape(found.title)}[/] kept in {escape(str(found.db))}")
+    if isinstance(found, Search):
+        _search(found, console, retry_failed=retry_failed)
     result = run_live(found, console, retry_failed=retry_failed)
     if export is not None:
         _export(found.db, export, console)
     if result.was_stopped:
         console.print("Nothing is lost: the same command goes on from here.")
     tell(result, console, out / f"{stem}.html")
+
+
+def _follow(study: Study, tensorboard: Path | None, mlflow: str | None) -> None:
+    if tensorboard is not None:
+        study.followers.append(TensorBoard(tensorboard))
+    if mlflow is not None:
+        study.followers.append(MLflow(study.title, mlflow))
+
+
+def _search(search: Search, console: Console, *, retry_failed: bool) -> None:
+    def say(tried: Tried) -> None:
+        came = f"{tried.mean:.4g}" if tried.state == "done" else tried.state
+        console.print(f"{escape(tried.arm.name)}: {came}", highlight=False)
+
+    try:
+        found = search.find(say, retry_failed=retry_failed)
+    except KeyboardInterrupt:
+        console.print("[yellow]Stopped.[/] Nothing is lost: the same command goes on from here.")
+        raise typer.Exit(INTERRUPTED) from None
+    rates = f"{found.rates:g}" if isinstance(found.rates, float) else str(found.rates)
+    console.print(f"Found: {escape(rates)}. It is tested on fresh replicates.", highlight=False)
 
 
 def _export(db: Path, path: Path, console: Console) -> None:

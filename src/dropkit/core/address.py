@@ -9,8 +9,8 @@ from dropkit.errors import AddressError
 
 _LIMIT = 1 << 64
 # Folding draws from keys that no mask uses, and numbers from others than texts.
-_NUMBER = int.from_bytes(b"fold int", "little")
-_TEXT = int.from_bytes(b"fold str", "little")
+NUMBER = int.from_bytes(b"fold int", "little")
+TEXT = int.from_bytes(b"fold str", "little")
 
 
 def as_u64(value: object, name: str) -> int:
@@ -81,11 +81,11 @@ class Address:
         Address(key=0x1993ab92381139b6, stream=0xa81b4fffa06b2f9d)
         """
         if not isinstance(part, str):
-            return _mixed(self, _NUMBER, as_u64(part, "part"))
+            return _mixed(self, NUMBER, as_u64(part, "part"))
         data = part.encode()
-        child = _mixed(self, _TEXT, len(data))
+        child = _mixed(self, TEXT, len(data))
         for at in range(0, len(data), 8):
-            child = _mixed(child, _TEXT, int.from_bytes(data[at : at + 8], "little"))
+            child = _mixed(child, TEXT, int.from_bytes(data[at : at + 8], "little"))
         return child
 
     def __repr__(self) -> str:

@@ -6,6 +6,7 @@ differentiation and sharded tensors, is put together from torch's own operations
 the whole matrix of probabilities: the same bits, with memory for that matrix.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -76,7 +77,7 @@ def _operated(
 def _plain(
     tensors: Tensors, shape: tuple[int, ...], options: Options, place: Place | None
 ) -> Tensor:
-    if place is not None and len(shape) == 2:
+    if place is not None and (len(shape) == 2 or not _holds_heads(place, shape)):
         mask = (options.key, options.stream, options.threshold, True, place)
         return composed(
             tensors, *options[3:], lambda p: route.masked(p.view(shape), mask).view_as(p)
@@ -85,6 +86,11 @@ def _plain(
     if place is not None:
         heads = attention_ops.heads_of_rows(place.row_tensor(), tensors[0])
     return _attended(Inputs(*tensors, heads), options)
+
+
+def _holds_heads(place: Place, shape: tuple[int, ...]) -> bool:
+    """Whether each row is some whole heads, one after another."""
+    return place.row_stride * place.rows == math.prod(shape)
 
 
 def composed(

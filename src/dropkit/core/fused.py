@@ -5,7 +5,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dropkit.core import kernels, route
+from dropkit.core import kernels, route, samples
 from dropkit.core.address import Address
 
 
@@ -21,6 +21,9 @@ def dropout_add(
     """`route.dropout` of `x`, plus `residual` of the same shape and dtype."""
     if torch.compiler.is_compiling():
         tensors = route.compiled_mask(x.shape, threshold, address, site)
+    elif samples.opened() is not None:
+        dropped = route.dropout(x, threshold, is_scaled=is_scaled, address=address, site=site)
+        return dropped + residual
     elif route.is_plain(x) and route.is_plain(residual):
         key, stream, place = route.eager_mask(x.shape, address, site)
         mask = (key, stream, threshold, is_scaled, place)

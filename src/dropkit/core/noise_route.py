@@ -1,11 +1,12 @@
 """The ways of noise tensors into torch; which of them a call takes is as in `route`."""
 
+import functools
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from dropkit.core import kernels, noise_ops, ops, route, shards
+from dropkit.core import kernels, noise_ops, ops, route, samples, shards
 from dropkit.core.address import Address
 from dropkit.core.laws import SLOPES
 from dropkit.core.noise import Noise, apply, apply_
@@ -42,6 +43,13 @@ def dropout(
         mask, rows = route.compiled_mask(examples, threshold, address, site)
         out: Tensor = torch.ops.dropkit.apply_noise(x, mask, shape, law, rows)
         return out
+    if (many := samples.opened()) is not None:
+
+        def of_part(part: Tensor) -> Tensor:
+            own = samples.of_part(shape, x.shape, part.shape)
+            return dropout(part, threshold, own, law=law, address=address, site=site)
+
+        return many.each(x, of_part)
     if route.is_plain(x):
         key, stream, place = route.eager_mask(examples, address, site)
         return masked(x, Noise(key, stream, threshold, shape, law, place))
@@ -66,7 +74,7 @@ def dropout_(
     if law in _ORDINARY and shape == x.shape:
         is_scaled = law == "inverted"
         return route.dropout_(x, threshold, is_scaled=is_scaled, address=address, site=site)
-    if not route.can_overwrite(x):
+    if not route.can_overwrite(x) or samples.opened() is not None:
         return x.copy_(dropout(x, threshold, shape, law=law, address=address, site=site))
     key, stream, place = route.eager_mask(_examples(x, shape), address, site)
     noise = Noise(key, stream, threshold, shape, law, place)
@@ -99,6 +107,10 @@ def dropout_of_rows(
         mask, _ = route.compiled_mask((), threshold, address, site)
         out: Tensor = torch.ops.dropkit.apply_noise(x, mask, shape, law, row_ids)
         return out
+    if (many := samples.opened()) is not None:
+        ids = iter(row_ids.chunk(many.n))
+        run = functools.partial(dropout_of_rows, address=address, site=site)
+        return many.each(x, lambda part: run(part, next(ids), threshold))
     if route.is_plain(x):
         key, stream, _ = route.eager_mask((), address, site)
         place = Place(len(row_ids), 1, row_ids=row_ids)

@@ -10,6 +10,7 @@ and its kernel are Python behind the dispatcher, twice there and twice back.
 them around the operator.
 """
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -17,7 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd import forward_ad
 
-from dropkit.core import kernels, ops, shards
+from dropkit.core import kernels, ops, samples, shards
 from dropkit.core.address import Address
 from dropkit.core.compiled import draw_number
 from dropkit.core.naming import ambient_words, rows_are_open
@@ -55,6 +56,11 @@ def dropout(
     rows_of = x.shape if is_batch else ()
     if torch.compiler.is_compiling():
         return _compiled(x, rows_of, threshold, is_scaled, address, site)
+    scope = current_scope()  # not samples.opened(): small tensors feel each call
+    if scope is not None and isinstance(scope, samples.Samples):
+        run = functools.partial(dropout, address=address, site=site, is_batch=is_batch)
+        draw = functools.partial(run, threshold=threshold, is_scaled=is_scaled)
+        return scope.each(x, draw, is_batch=is_batch)
     if not is_plain(x):
         return _general(x, rows_of, threshold, is_scaled, address, site)
     key, stream, place = eager_mask(rows_of, address, site)
@@ -88,7 +94,7 @@ def dropout_(
     site: nn.Module | None = None,
 ) -> Tensor:
     """`dropout`, written to `x`; returns `x`."""
-    if not (x.is_contiguous() and can_overwrite(x)):
+    if not (x.is_contiguous() and can_overwrite(x)) or samples.opened() is not None:
         dropped = dropout(x, threshold, is_scaled=is_scaled, address=address, site=site)
         return x.copy_(dropped)
     key, stream, place = eager_mask(x.shape, address, site)

@@ -81,13 +81,18 @@ class Scope:
 
     def next_address(self, site: nn.Module | None, name: str | None = None) -> Address:
         """The address of the next call at `site`; `name` is for one that no call has named."""
+        name, ordinal = self._next_call(site, name)
+        if name not in self._sites:
+            self._sites[name] = self.root.fold(name)
+        return self._sites[name].fold(ordinal)
+
+    def _next_call(self, site: nn.Module | None, name: str | None) -> tuple[str, int]:
+        """The name of a site, and which of its calls is the next."""
         name = (name or "") if site is None else self._names.get(site, name or "")
         with self._lock:
             ordinal = self._calls[name]
             self._calls[name] += 1
-            if name not in self._sites:
-                self._sites[name] = self.root.fold(name)
-        return self._sites[name].fold(ordinal)
+        return name, ordinal
 
     def snapshot(self) -> Counter[str]:
         """How often each site was called so far."""

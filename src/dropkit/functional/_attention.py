@@ -1,12 +1,15 @@
 """Attention as a function."""
 
+import functools
+import itertools
 import math
+from collections.abc import Callable
 
 import torch
 from torch import Tensor, nn
 from torch.nn.functional import scaled_dot_product_attention as torchs_own
 
-from dropkit.core import attention_route
+from dropkit.core import attention_route, samples
 from dropkit.core.address import Address
 from dropkit.core.binding import CODES
 from dropkit.core.rate import STEPS, threshold_from_rate
@@ -107,6 +110,17 @@ def apply_scaled_dot_product_attention(  # noqa: PLR0913 - torch's signature
     tensors = _autocast(
         [query, key, value] if attn_mask is None else [query, key, value, attn_mask]
     )
+    if (many := samples.opened()) is not None:
+        attend = functools.partial(
+            apply_scaled_dot_product_attention,
+            dropout_p=dropout_p,
+            is_causal=is_causal,
+            scale=scale,
+            enable_gqa=enable_gqa,
+            address=address,
+            site=site,
+        )
+        return _of_many(many, tensors, attend)
     batch = _batch(*tensors, is_causal=is_causal, enable_gqa=enable_gqa)
     if batch is None:  # torch says what is wrong
         torchs_own(query, key, value, attn_mask, 0.5, is_causal, scale=scale, enable_gqa=enable_gqa)
@@ -137,6 +151,25 @@ def apply_scaled_dot_product_attention(  # noqa: PLR0913 - torch's signature
         site=site,
     )
     return out if len(shape) == 4 else out.reshape(*shape[:-1], value.shape[-1])
+
+
+def _of_many(many: samples.Samples, tensors: list[Tensor], attend: Callable[..., Tensor]) -> Tensor:
+    """Attention of several sub-networks, each with the part of the batch that it has."""
+    n_dims = max(x.dim() for x in tensors)
+    size = max((x.shape[0] for x in tensors if x.dim() == n_dims), default=0)
+    cut = [
+        iter(x.chunk(many.n)) if x.dim() == n_dims and x.shape[0] == size else itertools.repeat(x)
+        for x in tensors
+    ]
+
+    def of_part(_: tuple[int, ...]) -> Tensor:
+        query, key, value, *masks = (next(parts) for parts in cut)
+        return attend(query, key, value, masks[0] if masks else None)
+
+    found, dim = many.results((size, *tensors[0].shape[-2:-1], *tensors[1].shape[-2:-1]), of_part)
+    if dim:
+        raise samples.ApartError("attention whose queries or keys are what grows with the batch")
+    return torch.cat(found)
 
 
 def _autocast(tensors: list[Tensor]) -> list[Tensor]:

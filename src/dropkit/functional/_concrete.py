@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from dropkit.core import kernels, redrawn, route
+from dropkit.core import kernels, redrawn, route, samples
 from dropkit.core.address import Address
 from dropkit.core.words import drawn_words
 from dropkit.errors import OptionError
@@ -76,6 +76,13 @@ def apply_concrete(
 ) -> Tensor:
     """`concrete_dropout` in training with noise of this shape, called at `site`."""
     kernels.check_dtype(x)
+    if (many := samples.opened()) is not None:
+
+        def of_part(part: Tensor) -> Tensor:
+            own = samples.of_part(shape, x.shape, part.shape)
+            return apply_concrete(part, p_logit, temperature, own, address=address, site=site)
+
+        return many.each(x, of_part)
     examples = shape if shape and shape[0] == x.shape[0] else ()
     mask, rows = redrawn.drawn(examples, 1, address, site)  # the words know no threshold
     arguments = (x, p_logit, mask, rows, tuple(shape), temperature)

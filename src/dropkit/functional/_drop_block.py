@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812 - everybody's name for it
 from torch import Tensor, nn
 
-from dropkit.core import kernels, redrawn
+from dropkit.core import kernels, redrawn, samples
 from dropkit.core.address import Address
 from dropkit.core.rate import STEPS, threshold_from_rate
 from dropkit.errors import OptionError, ShapeError
@@ -124,6 +124,10 @@ def apply_drop_block(
         return x
     if threshold == STEPS:
         return apply_dropout(x, threshold, True, inplace)
+    if (many := samples.opened()) is not None:
+        run = functools.partial(apply_drop_block, address=address, site=site)
+        out = many.each(x, lambda part: run(part, threshold, blocks, True, False))
+        return x.copy_(out) if inplace else out
     shape = (*x.shape[:2], *(side - blocks.size + 1 for side in sides))
     mask, rows = redrawn.drawn(shape, threshold, address, site)
     out = redrawn.redrawn(functools.partial(_without_blocks, blocks, shape), x, mask, rows)

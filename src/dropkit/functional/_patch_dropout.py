@@ -3,7 +3,7 @@
 import torch
 from torch import Tensor, nn
 
-from dropkit.core import redrawn
+from dropkit.core import redrawn, samples
 from dropkit.core.address import Address
 from dropkit.core.rate import threshold_from_rate
 from dropkit.core.words import drawn_words
@@ -70,6 +70,17 @@ def apply_patch_dropout(
         raise ShapeError(
             f"`x` must have a dimension of examples and one of tokens; got shape {tuple(x.shape)}."
         )
+    if (many := samples.opened()) is not None:
+        parts = iter(x.chunk(many.n))
+
+        def of_part(_: tuple[int, ...]) -> tuple[Tensor, Tensor | None]:
+            return apply_patch_dropout(
+                next(parts), prob, num_prefix_tokens, ordered, True, address=address, site=site
+            )
+
+        found, _ = many.results(x.shape[:2], of_part)
+        kept_ones = [kept for _, kept in found if kept is not None]
+        return torch.cat([shorter for shorter, _ in found]), torch.cat(kept_ones)
     prefix, x = x[:, :num_prefix_tokens], x[:, num_prefix_tokens:]
     n, length = x.shape[:2]
     mask, rows = redrawn.drawn((n, length), 1, address, site)  # the words know no threshold

@@ -17,6 +17,8 @@ _READABLE = {
     "gap": "train\N{EN DASH}validation gap",
     "n_train": "training examples",
     "n_validation": "validation examples",
+    "peak_mib": "peak memory (MiB)",
+    "step_s": "seconds a step",
     "train_loss": "training loss",
     "validation_loss": "validation loss",
     "wall_s": "time",

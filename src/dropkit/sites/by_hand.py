@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from dropkit.core import route
+from dropkit.core import route, samples
 from dropkit.core.words import drawn_words
 from dropkit.errors import AddressError
 
@@ -42,6 +42,9 @@ def uniform_(x: Tensor, low: float = 0.0, high: float = 1.0) -> Tensor:
 
 
 def _words(shape: Sequence[int], like: Tensor) -> Tensor:
+    if (many := samples.opened()) is not None:
+        words, dim = many.results(shape, lambda part: _words(part, like))
+        return torch.cat(words, dim) if many.n > 1 else words[0]
     try:
         mask, rows = route.general_mask(shape, 1, None, None)
     except AddressError:  # not one for each example: then the whole batch shares it

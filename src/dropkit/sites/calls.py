@@ -68,6 +68,9 @@ class Steer:
     def see(self, call: Call) -> None:
         """Look at a call of eager code, and change its rate or mode."""
 
+    def see_numbers(self, function: str, out: Any) -> None:
+        """Look at what ``torch.rand`` or the like has given in eager code."""
+
     def must_see(self, call: Call) -> bool:
         """Whether a call that a compiler traces may be one to change.
 

@@ -175,11 +175,16 @@ def _bernoulli(theirs: Function) -> Function:
 
 
 def _uniform(theirs: Function) -> Function:
-    """``torch.rand`` and the like: no steer knows what such numbers are for."""
+    """``torch.rand`` and the like: no steer knows what such numbers are for, or changes them."""
+    name = theirs.__name__
 
     @functools.wraps(theirs)
     def replaced(*args: Any, **kwargs: Any) -> Any:
-        return _run(theirs, args, kwargs)
+        out = _run(theirs, args, kwargs)
+        if _steers and not torch.compiler.is_compiling():
+            for steer in reversed(_steers):
+                steer.see_numbers(name, out)
+        return out
 
     return replaced
 

@@ -28,14 +28,10 @@ def untouched(model: nn.Module) -> Iterator[None]:
     gradients = [(p, p.grad) for p in model.parameters()]
     for p in model.parameters():
         p.grad = None
-    others = random.getstate(), np.random.get_state()  # noqa: NPY002 - models draw from it
-    devices = {x.device for x in tensors if x.device.type == "cuda"}
     try:
-        with torch.random.fork_rng(devices=[device.index or 0 for device in devices]):
+        with generators_kept(model):
             yield
     finally:
-        random.setstate(others[0])
-        np.random.set_state(others[1])  # noqa: NPY002 - likewise
         for module, mode in modes:
             module.training = mode
         for module, name, buffer in slots:
@@ -46,3 +42,17 @@ def untouched(model: nn.Module) -> Iterator[None]:
                     x.data.copy_(before)
         for p, grad in gradients:
             p.grad = grad
+
+
+@contextlib.contextmanager
+def generators_kept(model: nn.Module) -> Iterator[None]:
+    """After the block torch's generators, Python's and numpy's stand where they stood before."""
+    others = random.getstate(), np.random.get_state()  # noqa: NPY002 - models draw from it
+    tensors = [*model.parameters(), *model.buffers()]
+    devices = {x.device for x in tensors if x.device.type == "cuda"}
+    try:
+        with torch.random.fork_rng(devices=[device.index or 0 for device in devices]):
+            yield
+    finally:
+        random.setstate(others[0])
+        np.random.set_state(others[1])  # noqa: NPY002 - likewise

@@ -10,36 +10,26 @@ from dropkit.studies.store import Store
 from dropkit.studies.trial import Point, Trial
 
 
-class Progress:
-    """The log of a study: keeps what it hears, in the file too, and judges as it goes.
+class TrialLog:
+    """The log of trials that all run to their end: keeps what it hears, in the file too.
 
     Args:
-        judge: Says when it is decided.
-        store: The study's file; None where there is none.
+        store: The file; None where there is none.
         metric: What every record must have.
-        on_record: Called with each record.
-        on_verdict: Called with the verdict so far, whenever one more replicate is whole.
         followers: Hear all that it hears, but for what the file holds already.
     """
 
+    is_over = False
+
     def __init__(
-        self,
-        judge: Judge,
-        store: Store | None,
-        metric: str,
-        on_record: Callable[[TrialRecord], None],
-        on_verdict: Callable[[Verdict], None],
-        followers: Sequence[Follower] = (),
+        self, store: Store | None, metric: str, followers: Sequence[Follower] = ()
     ) -> None:
-        self._judge, self._store, self._metric = judge, store, metric
-        self._on_record, self._on_verdict = on_record, on_verdict
+        self._store, self._metric = store, metric
         self._followers = followers
         self._n_points: dict[tuple[int, str], int] = {}
-        self._n_judged = 0
         self.records: dict[tuple[int, str], TrialRecord] = {}
-        self.is_over = False
         for record in store.records() if store is not None else ():
-            self._keep(record)
+            self.keep(record)
 
     def began(self, trial: Trial) -> None:
         """A trial begins."""
@@ -69,10 +59,42 @@ class Progress:
             self._store.end(record)
         for follower in self._followers:
             follower.ended(record)
-        self._keep(record)
+        self.keep(record)
 
-    def _keep(self, record: TrialRecord) -> None:
+    def keep(self, record: TrialRecord) -> None:
+        """Take it in, from the file or as it comes."""
         self.records[record.replicate, record.arm] = record
+
+
+class Progress(TrialLog):
+    """The log of a study: keeps what it hears, in the file too, and judges as it goes.
+
+    Args:
+        judge: Says when it is decided.
+        store: The study's file; None where there is none.
+        metric: What every record must have.
+        on_record: Called with each record.
+        on_verdict: Called with the verdict so far, whenever one more replicate is whole.
+        followers: Hear all that it hears, but for what the file holds already.
+    """
+
+    def __init__(
+        self,
+        judge: Judge,
+        store: Store | None,
+        metric: str,
+        on_record: Callable[[TrialRecord], None],
+        on_verdict: Callable[[Verdict], None],
+        followers: Sequence[Follower] = (),
+    ) -> None:
+        self._judge = judge
+        self._on_record, self._on_verdict = on_record, on_verdict
+        self._n_judged = 0
+        super().__init__(store, metric, followers)
+
+    def keep(self, record: TrialRecord) -> None:
+        """Take it in, and look at the verdict where a replicate is whole by it."""
+        super().keep(record)
         self._on_record(record)
         n_judged = self._judge.n_judged(self.records)
         if n_judged == self._n_judged:

@@ -192,7 +192,8 @@ class Study:
             was_stopped = False
             try:
                 if waiting and not progress.is_over:
-                    self._runner().run(self.fit, waiting, progress)
+                    with self._runner().opened(self.fit) as run:
+                        run(waiting, progress)
             except KeyboardInterrupt:
                 was_stopped = True
         wall_s = time.perf_counter() - start

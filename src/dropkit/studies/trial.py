@@ -11,6 +11,7 @@ from torch import nn
 
 from dropkit.core.address import Address
 from dropkit.core.naming import masks_at
+from dropkit.core.scope import Rows
 from dropkit.sites.rates import set_rates
 from dropkit.sites.scheduled import ScheduledRates
 from dropkit.studies.plan import Arm
@@ -90,15 +91,17 @@ class Trial:
         self.scheduled.append(change)
         return change
 
-    def masks(self, step: int) -> masks_at:
+    def masks(self, step: int, sample: int = 0, rows: Rows = None) -> masks_at:
         """A block in which masks are named: nested across the arms' rates, the same in a replay.
 
         Args:
             step: Of training, from 0 on; the rates of an arm with schedules become this step's.
+            sample: Which of several batches of the step: where gradients accumulate, say.
+            rows: Which examples a batch holds, as for `dropkit.masks_at`.
         """
         for rates in self.scheduled:
             rates.go_to(step)
-        return masks_at(self.seed("masks"), step=step)
+        return masks_at(self.seed("masks"), step=step, sample=sample, rows=rows)
 
     def report(self, step: int, **metrics: float) -> None:
         """Keep metrics of this moment for the learning curves, and hand them on at once."""
@@ -138,7 +141,9 @@ Fit = Callable[[Trial], Mapping[str, float]]
 
 
 def innermost(fit: Fit) -> Fit:
-    """What a fit is, under the arguments that were given to it beforehand."""
-    while isinstance(fit, partial):
-        fit = fit.func
-    return fit
+    """What a fit is, under arguments that were given to it beforehand, decorators and recipes."""
+    while True:
+        under = fit.func if isinstance(fit, partial) else getattr(fit, "__wrapped__", None)
+        if under is None:
+            return fit
+        fit = under

@@ -8,12 +8,16 @@ from dropkit.uncertainty._calibration import (
     negative_log_likelihood,
     reliability,
 )
+from dropkit.uncertainty._disagreement import Disagreement, Estimated
+from dropkit.uncertainty._generation import disagreement, generation_disagreement
 from dropkit.uncertainty._handoff import Handoff
 from dropkit.uncertainty._predict import mc_predict
 from dropkit.uncertainty._prediction import MCPrediction, Uncertain
 from dropkit.uncertainty._selective import RiskCoverage, risk_coverage
 
 __all__ = [
+    "Disagreement",
+    "Estimated",
     "Handoff",
     "MCPrediction",
     "Reliability",
@@ -21,7 +25,9 @@ __all__ = [
     "Uncertain",
     "auroc",
     "brier_score",
+    "disagreement",
     "fit_temperature",
+    "generation_disagreement",
     "mc_predict",
     "negative_log_likelihood",
     "reliability",

@@ -10,8 +10,8 @@ from dropkit.core.address import as_u64
 from dropkit.core.scope import Rows
 from dropkit.errors import OptionError, ShapeError, SiteError
 from dropkit.sites.untouched import untouched
+from dropkit.uncertainty._passes import Passes
 from dropkit.uncertainty._prediction import Kind, MCPrediction, summarized
-from dropkit.uncertainty._prefix import Prefix
 from dropkit.uncertainty._sampling import (
     Batch,
     Only,
@@ -21,12 +21,13 @@ from dropkit.uncertainty._sampling import (
     check_ids,
     picked,
     rows_of,
-    sample_at,
     uncompiled,
 )
 
 #: With a tolerance, examples are judged each time they have got as many samples more.
 BLOCK = 8
+#: Bytes that one forward of several sub-networks may hold.
+MEMORY_BUDGET = 64 << 20
 
 
 def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch may be left out
@@ -40,12 +41,14 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
     seed: int = 0,
     output: Callable[[Any], Tensor] | None = None,
     kind: Kind = "classification",
+    memory_budget: int = MEMORY_BUDGET,
 ) -> MCPrediction:
     """Ask many sub-networks of `model`, and say where they agree.
 
     Dropout is on at every site, or at those that `only` names, and all else is as in use: batch
-    norm in eval mode, no gradients. What comes before the first mask is computed once. The model
-    and torch's generators are left as they were to the bit, also where an error is raised.
+    norm in eval mode, no gradients. What comes before the first mask is computed once, and
+    sub-networks share forwards within `memory_budget`. The model and torch's generators are left
+    as they were to the bit, also where an error is raised.
 
     A sub-network has a name, (`seed`, its number, the example's id): its masks are bit for bit the
     same in any batch, order, process and machine, as long as the example has the same shape; pad
@@ -67,13 +70,19 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
             ``logits`` or the first floating tensor.
         kind: ``"classification"`` takes a softmax over the last dimension, ``"regression"`` the
             numbers as they are.
+        memory_budget: Bytes that a forward of several sub-networks may hold beside parameters,
+            arguments and what comes before the first mask; how many run at once follows from what
+            the first of them held. 0 runs one after another, and then answers are to the bit
+            those of `replay`. Models of which sub-networks cannot share a forward run so anyway:
+            where a weight or a whole layer is dropped, examples are read together, or numbers
+            are drawn that are not dropkit's.
 
     Raises:
         SiteError: The model has no dropout, `only` matches none, or no mask was drawn.
-        OptionError: `samples`, `tolerance`, `kind` or `output` is not as above.
+        OptionError: `samples`, `tolerance`, `kind`, `output` or `memory_budget` is not as above.
         ShapeError: The batch is empty, `ids` does not fit it, or the output has no row an example.
-        AddressError: `seed` or an id is not such a number, or a tensor that is dropped has a first
-            dimension that is no multiple of the batch.
+        AddressError: `seed` or an id is not such a number; or, with `ids` or `tolerance`, a tensor
+            that is dropped has other things than the examples in its first dimension.
         DataError: A sub-network's answer is not finite.
 
     Source:
@@ -84,10 +93,11 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
     >>> prediction.mean.shape, prediction.entropy.shape, prediction.samples_used.tolist()
     (torch.Size([5, 3]), torch.Size([5]), [8, 8, 8, 8, 8])
     >>> sub_network = prediction.replay(3)
-    >>> torch.equal(sub_network(torch.ones(5, 4)).double().softmax(-1), prediction.answers[3])
+    >>> again = sub_network(torch.ones(5, 4)).double().softmax(-1)
+    >>> torch.allclose(again, prediction.answers[3], atol=1e-6)
     True
     """
-    _check_options(samples, tolerance, kind)
+    _check_options(samples, tolerance, kind, memory_budget)
     as_u64(seed, "seed")
     model = uncompiled(model)
     asked = Batch(batch)
@@ -101,22 +111,24 @@ def mc_predict(  # noqa: PLR0913 - one call, of which all but model and batch ma
     step = samples if tolerance is None else BLOCK
     answers: list[Tensor] = []
     open_ones = torch.arange(asked.n, device="cpu")
-    with untouched(model), torch.no_grad(), awakened(model, only), Prefix(model) as prefix:
-        for k in range(samples):
+
+    def answer(out: Any, n: int, first: int) -> Tensor:
+        return _answer(picked(out, output), n, first, kind)
+
+    passes = Passes(model, asked, seed, answer, memory_budget)
+    with untouched(model), torch.no_grad(), awakened(model, only), passes:
+        while len(answers) < samples and len(open_ones):
             names = None if rows is None else rows[open_ones]
-            args, kwargs = asked.of(open_ones)
-            with sample_at(seed, k, names), prefix.a_pass():
-                found = picked(model(*args, **kwargs), output)
-            if not prefix.has_drawn:
+            until = min(samples, (len(answers) // step + 1) * step)
+            found = passes.answers(range(len(answers), until), open_ones, names)
+            if not passes.has_drawn:
                 raise SiteError(_NOTHING_DRAWN)
-            answers.append(_spread(_answer(found, len(open_ones), k, kind), open_ones, asked.n))
-            if tolerance is not None and (k + 1) % step == 0:
+            answers += [_spread(one, open_ones, asked.n) for one in found]
+            if tolerance is not None and len(answers) % step == 0:
                 still = _is_open(torch.stack(answers)[:, open_ones], tolerance)
                 if not still.all():
                     open_ones = open_ones[still]
-                    prefix.forget()
-            if not len(open_ones):
-                break
+                    passes.forget()
     return summarized(torch.stack(answers), kind, sub_network)
 
 
@@ -126,7 +138,7 @@ _NOTHING_DRAWN = (
 )
 
 
-def _check_options(samples: int, tolerance: float | None, kind: str) -> None:
+def _check_options(samples: int, tolerance: float | None, kind: str, memory_budget: int) -> None:
     if not isinstance(cast(object, samples), int) or samples < 2:
         raise OptionError(f"`samples` must be a whole number of at least 2; got {samples!r}.")
     if tolerance is not None and not tolerance > 0.0:  # nan fails this too
@@ -134,6 +146,10 @@ def _check_options(samples: int, tolerance: float | None, kind: str) -> None:
     if kind not in get_args(Kind):
         known = " or ".join(map(repr, get_args(Kind)))
         raise OptionError(f"`kind` must be {known}; got {kind!r}.")
+    if not isinstance(cast(object, memory_budget), int) or memory_budget < 0:
+        raise OptionError(
+            f"`memory_budget` must be a whole number of bytes, 0 or more; got {memory_budget!r}."
+        )
 
 
 def _answer(found: Tensor, n: int, sample: int, kind: Kind) -> Tensor:

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from dropkit.core.scope import current_scope
+from dropkit.uncertainty._repeated import made, repeated
 
 _PLAIN = (int, float, complex, str, bytes, torch.dtype, torch.device, type(None))
 #: Which call of which module: the call that it is made in, the module, how many were before it.
@@ -82,9 +83,12 @@ class Prefix:
         self._model = model
         self._kept: dict[_Key, _Kept] = {}
         self._is_first, self._is_over = True, False
+        self._n, self._times = 1, 1
         self._stack: list[tuple[_Key | None, Counter[int]]] = []
         self._steps = contextlib.ExitStack()
         self.has_drawn = False
+        #: Whether the last first pass drew numbers of torch's generators.
+        self.moved_generators = False
 
     def __enter__(self) -> Self:
         for module in self._model.modules():
@@ -103,8 +107,14 @@ class Prefix:
         self.__enter__()
 
     @contextlib.contextmanager
-    def a_pass(self) -> Iterator[None]:
-        """Inside the block the model runs once, under one `masks_at` block."""
+    def a_pass(self, n: int = 1, times: int = 1) -> Iterator[None]:
+        """Inside the block the model runs once, under names that nothing has been drawn under yet.
+
+        Args:
+            n: How many examples the first pass had.
+            times: How often this pass has all of them, one after another; once in the first.
+        """
+        self._n, self._times = n, times
         self._stack = [(None, Counter())]
         self._is_over = False
         if self._is_first:
@@ -112,6 +122,7 @@ class Prefix:
         yield
         if self._is_first:
             self._look()
+            self.moved_generators = self._generators.has_moved()
             self._is_first = False
         if not self._kept:  # the first mask is drawn at once
             self._steps.close()
@@ -141,6 +152,10 @@ class Prefix:
         kept = self._kept.get(key)
         if kept is not None and kept.is_ready and not kept.is_copied:
             kept.is_ready = all(seen.is_as_it_was() for seen in kept.seen)
+        if self._times > 1:
+            if kept is not None and kept.is_ready:
+                return repeated(kept.value, self._n, self._times)
+            return self._inside(key, forward, made(args), made(dict(kwargs)))
         if kept is not None and kept.is_ready:
             return _copied(kept.value) if kept.is_copied else _again(kept.value)
         if kept is None and not self._is_first:

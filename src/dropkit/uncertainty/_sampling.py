@@ -8,7 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from dropkit.core.address import Address, as_u64
-from dropkit.core.naming import masks_at
+from dropkit.core.naming import masks_at, named_by
+from dropkit.core.samples import Samples, Shapes
 from dropkit.core.scope import Rows
 from dropkit.errors import DataError, OptionError, ShapeError
 from dropkit.sites.accelerate import accelerate
@@ -48,6 +49,22 @@ def sample_at(seed: int, sample: int, rows: Rows) -> Iterator[None]:
         torch.cuda.manual_seed_all(number)
     with masks_at(seed, sample=sample, rows=rows):
         yield
+
+
+@contextlib.contextmanager
+def samples_at(seed: int, samples: Sequence[int], rows: Rows, shapes: Shapes) -> Iterator[None]:
+    """`sample_at` for several sub-networks in one pass, whose names do not depend on the others.
+
+    Args:
+        seed: Of the masks.
+        samples: Their numbers.
+        rows: The ids of the examples, of which the batch has all once for each sub-network.
+        shapes: Of what is dropped in a pass of one; empty in that pass, which fills it.
+    """
+    with sample_at(seed, samples[0], rows):  # for torch's generator
+        root = Address.from_seed(seed).fold(0)
+        with named_by(Samples([root.fold(k) for k in samples], rows, shapes)):
+            yield
 
 
 def _devices() -> list[int]:
@@ -148,14 +165,22 @@ class Batch:
         self.args, self.kwargs = arguments_of(batch)
         self.n = n_examples((*self.args, *self.kwargs.values()))
 
-    def of(self, which: Tensor) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
-        """The arguments with these examples only: tensors with one row an example are cut."""
-        if len(which) == self.n:
-            return self.args, self.kwargs
+    def of(self, which: Tensor, times: int = 1) -> tuple[tuple[Any, ...], Mapping[str, Any]]:
+        """The arguments with these examples only: tensors with one row an example are cut.
+
+        All are copies, as a model may write to what it is given.
+
+        Args:
+            which: ``(B,)`` indices.
+            times: How often the batch of them is repeated.
+        """
+        which = which.repeat(times)
 
         def cut(x: Any) -> Any:
-            is_of_examples = isinstance(x, Tensor) and x.dim() > 0 and x.shape[0] == self.n
-            return x[which.to(x.device)] if is_of_examples else x
+            if not isinstance(x, Tensor):
+                return x
+            is_of_examples = x.dim() > 0 and x.shape[0] == self.n
+            return x[which.to(x.device)] if is_of_examples else x.clone()
 
         return tuple(map(cut, self.args)), {key: cut(x) for key, x in self.kwargs.items()}
 

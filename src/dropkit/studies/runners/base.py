@@ -1,6 +1,7 @@
 """What every runner is given, and what it tells."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from typing import Protocol
 
 from dropkit.studies.result import TrialRecord
@@ -27,15 +28,19 @@ class Log(Protocol):
         """It ended, one way or another."""
 
 
+#: Runs trials in order until they are done or the log is over. Trials that run when the log is
+#: over, or when the user interrupts, are told to stop and then ended; the log hears no more of them.
+#: KeyboardInterrupt is raised when all that ran has ended.
+Run = Callable[[Sequence[Trial], Log], None]
+
+
 class Runner(Protocol):
     """Runs trials."""
 
-    def run(self, fit: Fit, trials: Sequence[Trial], log: Log) -> None:
-        """Run `trials` in order until they are done or the log is over.
-
-        Trials that run when the log is over, or when the user interrupts, are told to stop and
-        then ended; the log hears no more of them.
+    def opened(self, fit: Fit) -> AbstractContextManager[Run]:
+        """A block in which trials of `fit` run; what it takes to run them lasts from call to call.
 
         Raises:
-            KeyboardInterrupt: The user stopped it; all that ran has ended.
+            OptionError: The fit cannot run there.
+            MissingExtraError: An extra that it needs is not installed.
         """

@@ -10,7 +10,7 @@ from typing import Any
 
 from dropkit.errors import MissingExtraError
 from dropkit.studies.result import TrialRecord
-from dropkit.studies.runners.base import GRACE_S, Log
+from dropkit.studies.runners.base import GRACE_S, Log, Run
 from dropkit.studies.runners.one import lost, run_trial
 from dropkit.studies.trial import Fit, Point, Trial, innermost, time_is_over
 
@@ -34,11 +34,12 @@ class Cluster:
     threads: int = 1
     retries: int = 2
 
-    def run(self, fit: Fit, trials: Sequence[Trial], log: Log) -> None:
+    @contextlib.contextmanager
+    def opened(self, fit: Fit) -> Iterator[Run]:
         """See `dropkit.studies.runners.base.Runner`."""
         ray = import_ray()
         with self._joined(ray), _pickled_by_value(ray, fit):
-            _Run(ray, self, fit, trials, log).go()
+            yield lambda trials, log: _Run(ray, self, fit, trials, log).go()
 
     @contextlib.contextmanager
     def _joined(self, ray: ModuleType) -> Iterator[None]:

@@ -1,9 +1,10 @@
 """Trials one after another in this process."""
 
-from collections.abc import Sequence
+import contextlib
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from dropkit.studies.runners.base import Log
+from dropkit.studies.runners.base import Log, Run
 from dropkit.studies.runners.one import run_trial
 from dropkit.studies.trial import Fit, Point, Trial
 
@@ -18,13 +19,18 @@ class Here:
 
     threads: int = 1
 
-    def run(self, fit: Fit, trials: Sequence[Trial], log: Log) -> None:
+    @contextlib.contextmanager
+    def opened(self, fit: Fit) -> Iterator[Run]:
         """See `dropkit.studies.runners.base.Runner`."""
-        for trial in trials:
-            if log.is_over:
-                return
-            log.began(trial)
-            log.ended(run_trial(fit, trial, _Direct(trial, log), threads=self.threads))
+
+        def run(trials: Sequence[Trial], log: Log) -> None:
+            for trial in trials:
+                if log.is_over:
+                    return
+                log.began(trial)
+                log.ended(run_trial(fit, trial, _Direct(trial, log), threads=self.threads))
+
+        yield run
 
 
 @dataclass(frozen=True)

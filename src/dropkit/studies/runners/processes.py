@@ -15,7 +15,7 @@ from typing import Any
 
 from dropkit.errors import OptionError
 from dropkit.studies.result import TrialRecord
-from dropkit.studies.runners.base import GRACE_S, Log
+from dropkit.studies.runners.base import GRACE_S, Log, Run
 from dropkit.studies.runners.one import lost, run_trial
 from dropkit.studies.trial import Fit, Point, Trial, time_is_over
 
@@ -37,28 +37,57 @@ class Processes:
     workers: int
     threads: int = 1
 
-    def run(self, fit: Fit, trials: Sequence[Trial], log: Log) -> None:
+    @contextlib.contextmanager
+    def opened(self, fit: Fit) -> Iterator[Run]:
         """See `dropkit.studies.runners.base.Runner`.
 
         Raises:
             OptionError: The fit is not picklable.
         """
         _check_picklable(fit)
-        waiting = list(reversed(trials))
-        pool = [_Worker(fit, self.threads) for _ in range(min(self.workers, len(trials)))]
+        pool = _Pool(fit, self.workers, self.threads)
         try:
-            while not log.is_over:
-                for worker in pool:
-                    if worker.trial is None and waiting:
-                        worker.give(waiting.pop())
-                busy = [worker for worker in pool if worker.trial is not None]
-                if not busy:
-                    return
-                wait([worker.connection for worker in busy], _soonest(busy))
-                for worker in busy:
-                    worker.tell(log)
+            yield pool.run
         finally:
-            _end(pool)
+            pool.end()
+
+
+class _Pool:
+    """Workers that start when there is something to do, and stay until the end."""
+
+    def __init__(self, fit: Fit, most: int, threads: int) -> None:
+        self._fit, self._most, self._threads = fit, most, threads
+        self._workers: list[_Worker] = []
+
+    def run(self, trials: Sequence[Trial], log: Log) -> None:
+        """Run `trials`: see `dropkit.studies.runners.base.Run`."""
+        waiting = list(reversed(trials))
+        while len(self._workers) < min(self._most, len(trials)):
+            self._workers.append(_Worker(self._fit, self._threads))
+        while not log.is_over:
+            for worker in self._workers:
+                if worker.trial is None and waiting:
+                    worker.give(waiting.pop())
+            busy = [worker for worker in self._workers if worker.trial is not None]
+            if not busy:
+                return
+            wait([worker.connection for worker in busy], _soonest(busy))
+            for worker in busy:
+                worker.tell(log)
+        self.end()  # those that run are not to come back with what nobody wants
+
+    def end(self) -> None:
+        """Tell those that run to stop, and end all, at once where nobody runs."""
+        running = [worker for worker in self._workers if worker.trial is not None]
+        for worker in running:
+            worker.stop()
+        until = time.monotonic() + GRACE_S
+        while running and (left := until - time.monotonic()) > 0:
+            wait([worker.connection for worker in running], left)
+            running = [worker for worker in running if not worker.is_done()]
+        for worker in self._workers:
+            worker.end()
+        self._workers = []
 
 
 def _check_picklable(fit: Fit) -> None:
@@ -75,19 +104,6 @@ def _soonest(workers: Sequence["_Worker"]) -> float | None:
     """Seconds to the first deadline."""
     deadlines = [worker.deadline for worker in workers if worker.deadline is not None]
     return max(0.0, min(deadlines) - time.monotonic()) if deadlines else None
-
-
-def _end(pool: Sequence["_Worker"]) -> None:
-    """Tell those that run to stop, and end all, at once where nobody runs."""
-    running = [worker for worker in pool if worker.trial is not None]
-    for worker in running:
-        worker.stop()
-    until = time.monotonic() + GRACE_S
-    while running and (left := until - time.monotonic()) > 0:
-        wait([worker.connection for worker in running], left)
-        running = [worker for worker in running if not worker.is_done()]
-    for worker in pool:
-        worker.end()
 
 
 class _Worker:

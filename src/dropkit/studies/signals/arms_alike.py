@@ -1,5 +1,6 @@
 """An arm does nothing: what it changes never reaches the model."""
 
+from dropkit.studies.costs import without_costs
 from dropkit.studies.result import Signal
 from dropkit.studies.signals.evidence import About, Evidence
 
@@ -20,7 +21,9 @@ def check(evidence: Evidence) -> Signal:
         return ABOUT.not_measured("No replicate is whole.")
     seen: dict[tuple[tuple[tuple[str, float], ...], ...], str] = {}
     for arm in evidence.arms:
-        key = tuple(tuple(sorted(r.metrics.items())) for r in evidence.records[arm.name])
+        key = tuple(
+            tuple(sorted(without_costs(r.metrics).items())) for r in evidence.records[arm.name]
+        )
         if key in seen:
             return ABOUT.fired(
                 f"{arm.name} has the metrics of {seen[key]} to the bit in all "

@@ -1,5 +1,6 @@
 """Two replicates are one: a seed is shared by accident."""
 
+from dropkit.studies.costs import without_costs
 from dropkit.studies.result import Signal
 from dropkit.studies.signals.evidence import About, Evidence
 
@@ -19,7 +20,7 @@ def check(evidence: Evidence) -> Signal:
     for arm in evidence.arms:
         seen: dict[tuple[tuple[str, float], ...], int] = {}
         for record in evidence.records[arm.name]:
-            key = tuple(sorted(record.metrics.items()))
+            key = tuple(sorted(without_costs(record.metrics).items()))
             if key in seen:
                 return ABOUT.fired(
                     f"Replicates {seen[key] + 1} and {record.replicate + 1} of {arm.name} have "

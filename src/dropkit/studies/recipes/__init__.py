@@ -1,0 +1,1 @@
+"""Fits for training loops that others wrote: Hugging Face's Trainer and Lightning."""
