@@ -9,6 +9,8 @@ from dropkit.cli.audit import audit, rule
 from dropkit.cli.compare import compare
 from dropkit.cli.demo import demo
 from dropkit.cli.doctor import doctor
+from dropkit.cli.finetune import finetune
+from dropkit.cli.gate import gate
 from dropkit.cli.probe import probe
 from dropkit.cli.study import study
 from dropkit.cli.trace import trace
@@ -27,7 +29,9 @@ app.command()(audit)
 app.command()(rule)
 app.command()(study)
 app.command()(trace)
+app.command()(finetune)
 app.command()(compare)
+app.command()(gate)
 app.command()(probe)
 app.command()(doctor)
 

@@ -99,9 +99,7 @@ def _is_watched(module: nn.Module) -> bool:
     """Whether a hook would see what the layer gives."""
     return bool(
         module._forward_hooks  # noqa: SLF001 - nothing else lists them
-        or module._forward_pre_hooks  # noqa: SLF001 - likewise
         or _globals._global_forward_hooks  # noqa: SLF001 - likewise
-        or _globals._global_forward_pre_hooks  # noqa: SLF001 - likewise
     )
 
 
