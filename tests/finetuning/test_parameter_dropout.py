@@ -77,7 +77,7 @@ def test_it_is_dropout_of_the_adapters_input(is_transposed) -> None:
     assert 0 < int((mask == 0).sum()) < mask.numel()
     a = wrapper.lora_A["default"].weight.reshape(EXPERTS, RANK, IN)
     b = wrapper.lora_B["default"].weight.reshape(OUT, RANK, EXPERTS)
-    change = torch.einsum("ore,eri,tei->to", b, a, X.unsqueeze(1) * mask)
+    change = torch.einsum("oke,eki,tei->to", b, a, X.unsqueeze(1) * mask)
     torch.testing.assert_close(out, base + scaling * change, rtol=1e-4, atol=1e-4)
 
 
