@@ -109,9 +109,9 @@ def main() -> None:
     drawn = random.Random(options.seed).sample(found, min(options.number, len(found)))  # noqa: S311 - no secret
     lines = [json.dumps(each, ensure_ascii=False) + "\n" for each in drawn]
     options.file.write_text("".join(lines), encoding="utf-8")
-    print(f"{options.file}: {len(drawn)} of {len(found)} conversations")  # noqa: T201 - a script
+    print(f"{options.file}: {len(drawn)} of {len(found)} conversations")
     for line in told(options.file, options.tokenizer) if options.tokenizer else ():
-        print(line)  # noqa: T201 - likewise
+        print(line)
 
 
 if __name__ == "__main__":

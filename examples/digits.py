@@ -52,6 +52,14 @@ def digits() -> tuple[Tensor, Tensor]:
     return torch.from_numpy(table[:, :-1]) / 255.0, torch.from_numpy(table[:, -1]).long()
 
 
+def split(trial: Trial, n_train: int, n_validation: int) -> tuple[Tensor, Tensor]:
+    """Indices of this replicate's images to train on, and of others to measure on."""
+    images, _ = digits()
+    chance = torch.Generator().manual_seed(trial.seed("split"))
+    shuffled = torch.randperm(len(images), generator=chance)
+    return shuffled[:n_train], shuffled[n_train : n_train + n_validation]
+
+
 def network() -> nn.Sequential:
     """784 pixels, two hidden layers, 10 digits; dropout at every input."""
     return nn.Sequential(
@@ -69,10 +77,7 @@ def network() -> nn.Sequential:
 def fit(trial: Trial) -> dict[str, float]:
     """Train on 1,000 images, measure on another 1,000."""
     images, labels = digits()
-    shuffled = torch.randperm(
-        len(labels), generator=torch.Generator().manual_seed(trial.seed("split"))
-    )
-    train, validation = shuffled[: N_TRAIN + N_VALIDATION].split([N_TRAIN, N_VALIDATION])
+    train, validation = split(trial, N_TRAIN, N_VALIDATION)
     torch.manual_seed(trial.seed("weights"))
     model = network()
     trial.apply(model)

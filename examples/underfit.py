@@ -8,7 +8,7 @@ arXiv:2303.01500). Run it with
 """
 
 import torch
-from digits import digits, measure
+from digits import digits, measure, split
 from torch import nn
 
 import dropkit
@@ -30,10 +30,7 @@ ARMS = (
 def fit(trial: Trial) -> dict[str, float]:
     """Train on 3,000 images, measure on the other 2,000."""
     images, labels = digits()
-    shuffled = torch.randperm(
-        len(labels), generator=torch.Generator().manual_seed(trial.seed("split"))
-    )
-    train, validation = shuffled.split([N_TRAIN, N_VALIDATION])
+    train, validation = split(trial, N_TRAIN, N_VALIDATION)
     torch.manual_seed(trial.seed("weights"))
     model = nn.Sequential(
         nn.Linear(784, WIDTH), nn.ReLU(), dropkit.nn.Dropout(0.0), nn.Linear(WIDTH, 10)

@@ -1,159 +1,242 @@
-"""Adapters of parameters, experts' among them, get the dropout that PEFT refuses."""
+"""PEFT's LoRA layers on dropkit's core: the same loss, and nothing kept for dropout."""
 
+import contextlib
+import copy
+import pickle
 import re
+import warnings
 
 import peft
 import pytest
 import torch
 from torch import Tensor, nn
+from transformers import LlamaConfig, LlamaForCausalLM
 
 import dropkit
-from dropkit.errors import SiteError
-from dropkit.finetuning.lora import ColumnDropout, drop_parameters
+from dropkit.errors import CoreError
+from dropkit.sites.adapters import LoraDropout
+
+IDS = torch.randint(0, 30, (2, 6), generator=torch.Generator().manual_seed(1))
+TARGETS = ["q_proj", "k_proj", "v_proj", "o_proj", "up_proj", "gate_proj", "down_proj"]
+HIDDEN, INNER = 16, 24
 
 
-class Experts(nn.Module):
-    """Three experts with stacked weights ``(expert, in, out)``, one for each third of the batch."""
-
-    is_transposed = True
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.stacked = nn.Parameter(torch.randn(3, 8, 6))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(3, n, 8)`` to ``(3, n, 6)``."""
-        return torch.bmm(x, self.stacked)
-
-
-class Net(nn.Module):
-    """Experts, and a plain weight behind them."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.experts, self.out = Experts(), nn.Linear(6, 2)
-
-    def forward(self, x: Tensor) -> Tensor:
-        """``(3, n, 8)`` to ``(3, n, 2)``."""
-        return self.out(self.experts(x))
-
-
-def _model(*targets: str) -> nn.Module:
+def lora(p: float = 0.2, **options: object) -> nn.Module:
+    """A Llama of one layer with adapters on all linear maps, in training."""
     torch.manual_seed(0)
-    config = peft.LoraConfig(
-        r=2,
-        target_modules=[],
-        target_parameters=list(targets or ["experts.stacked", "out.weight"]),
-        init_lora_weights=False,
+    config = LlamaConfig(
+        vocab_size=30,
+        hidden_size=HIDDEN,
+        intermediate_size=INNER,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        attn_implementation="eager",
     )
-    return peft.get_peft_model(Net(), config)
-
-
-X = torch.randn(3, 4, 8, generator=torch.Generator().manual_seed(2))
-
-
-def test_peft_refuses_a_rate() -> None:
-    """What this is for; where PEFT learns it, ours can go."""
-    config = peft.LoraConfig(
-        target_modules=[], target_parameters=["experts.stacked"], lora_dropout=0.1
-    )
-    with pytest.raises(ValueError, match="does not work with lora_dropout"):
-        peft.get_peft_model(Net(), config)
-
-
-def test_columns_fall_together() -> None:
-    """A column of a group is dropped or kept whole, at the rate, with the scale."""
-    layer = ColumnDropout(0.5, groups=3)
-    weight = torch.ones(3 * 4, 1000)
-    out = layer(weight).view(3, 4, 1000)
-    assert torch.equal(out, out[:, :1].expand_as(out))
-    assert {0.0, 2.0} == set(out.unique().tolist())
-    assert not torch.equal(out[0], out[1])
-    assert 380 < int((out[0, 0] == 0).sum()) < 620
-    assert layer.eval()(weight) is weight
-
-
-def test_it_is_dropout_of_the_adapters_input() -> None:
-    """The output is that of the base plus the adapter on inputs whose features are dropped."""
-    model = _model("experts.stacked")
-    wrapper = model.base_model.model.experts
-    base = torch.bmm(X, wrapper.get_param())
-    with drop_parameters(model, 0.5), dropkit.masks_at(seed=1):
-        got = wrapper(X)
-    layer = ColumnDropout(0.5, groups=3)
-    a, b = wrapper.lora_A["default"].weight, wrapper.lora_B["default"].weight
-    change = (got - base) / wrapper.scaling["default"]
-    # Solve for the mask: each expert's adapter without dropout, feature by feature.
-    stacked = a.view(3, 2, 8)
-    up = b.view(6, 2, 3)
-    for expert in range(3):
-        feature = torch.einsum("nf,rf,or->fno", X[expert], stacked[expert], up[:, :, expert])
-        mask = torch.linalg.lstsq(
-            feature.reshape(8, -1).T.double(), change[expert].reshape(-1, 1).double()
-        ).solution.squeeze()
-        assert all(min(abs(m), abs(m - 2.0)) < 1e-3 for m in mask.tolist())
-    assert layer.groups == 3
-
-
-def test_off_in_eval_and_undone() -> None:
-    """Bit-equal to PEFT's own without dropout; the state dict never changes."""
-    model = _model()
-    expected, names = model(X), list(model.state_dict())
-    change = drop_parameters(model, 0.5)
-    assert names == list(model.state_dict())
-    assert torch.equal(expected, model.eval()(X))
-    assert not torch.equal(expected, model.train()(X))
-    change.undo()
-    assert torch.equal(expected, model(X))
-
-
-def test_gradients_reach_the_adapters() -> None:
-    """Of A and B, and after a call the weights are parameters again."""
-    model = _model()
-    with drop_parameters(model, 0.3):
-        model(X).square().sum().backward()
-        for name, weight in model.named_parameters():
-            if weight.requires_grad:
-                assert weight.grad is not None, name
-                assert bool(weight.grad.abs().sum() > 0), name
-        assert all(
-            "weight" not in vars(module)
-            for module in model.modules()
-            if isinstance(module, nn.Linear)
+    settings = {"target_modules": TARGETS, **options}
+    with warnings.catch_warnings():
+        # peft 0.21 reads an attribute that transformers 5.24 has renamed
+        warnings.simplefilter("ignore", FutureWarning)
+        model = peft.get_peft_model(
+            LlamaForCausalLM(config), peft.LoraConfig(r=2, lora_dropout=p, **settings)
         )
+    for name, parameter in model.named_parameters():
+        if "lora_B" in name:
+            nn.init.normal_(parameter, std=0.3)
+    return model.train()
 
 
+def step(model: nn.Module, name: contextlib.AbstractContextManager[object] | None = None) -> list:
+    """Loss and gradients of a step from a fixed state."""
+    torch.manual_seed(5)
+    model.zero_grad()
+    with name or contextlib.nullcontext():
+        loss = model(input_ids=IDS, labels=IDS).loss
+    loss.backward()
+    return [loss.detach(), *(p.grad.clone() for p in model.parameters() if p.grad is not None)]
+
+
+def kept(model: nn.Module) -> int:
+    """Bytes of the tensors that autograd keeps of a forward."""
+    saved: dict[int, int] = {}
+
+    def keep(x: Tensor) -> Tensor:
+        saved[x.untyped_storage().data_ptr()] = x.untyped_storage().nbytes()
+        return x
+
+    held = []
+    with torch.autograd.graph.saved_tensors_hooks(lambda x: held.append(x) or keep(x), lambda x: x):
+        model(input_ids=IDS, labels=IDS)
+    return sum(saved.values())
+
+
+def layers_of(model: nn.Module) -> list[nn.Module]:
+    """The dropout layers of its adapters."""
+    return [m for name, m in model.named_modules() if name.endswith("lora_dropout.default")]
+
+
+def on_core(model: nn.Module) -> nn.Module:
+    """The same model, each of whose dropout layers is a `dropkit.nn.Dropout` of its own: the twin."""
+    for module in model.modules():
+        if hasattr(module, "lora_dropout"):
+            for key, layer in module.lora_dropout.items():
+                module.lora_dropout[key] = dropkit.nn.Dropout(layer.p)
+    return model
+
+
+@pytest.mark.parametrize("name", [None, dropkit.masks_at(seed=1, step=2, rows=[7, 4])])
+def test_loss_and_gradients_are_those_of_plain_dropout(name) -> None:
+    """To the bit: fused, adapters draw the masks that layers of dropkit would."""
+    theirs = step(on_core(lora()), name)
+    model = lora()
+    with dropkit.accelerate(model):
+        assert all(isinstance(layer, LoraDropout) for layer in layers_of(model))
+        ours = step(model, name)
+    assert len(TARGETS) * 2 + 1 == len(ours) == len(theirs)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+
+
+def test_nothing_is_kept_for_dropout() -> None:
+    """With a rate of 0.2 autograd keeps the bytes that it keeps with 0, and torch a copy a map."""
+    without, theirs, model = kept(lora(0.0)), kept(lora()), lora()
+    with dropkit.accelerate(model):
+        assert without == kept(model)
+    n, width = IDS.numel(), 6 * HIDDEN + INNER
+    assert theirs >= without + n * width * 4  # what is left of each input; masks come on top
+
+
+def test_accelerate_changes_nothing_else() -> None:
+    """State dict, modes, names, sites and outputs in eval stay; undone, all is as before."""
+    model = lora()
+    model.eval()
+    before = model(input_ids=IDS).logits
+    said, state, sites = repr(model), model.state_dict(), dropkit.find_sites(model)
+    kinds = [type(module) for module in model.modules()]
+    with dropkit.accelerate(model):
+        assert said == repr(model)
+        assert list(state) == list(model.state_dict())
+        assert sites == dropkit.find_sites(model)
+        assert torch.equal(before, model(input_ids=IDS).logits)
+    assert kinds == [type(module) for module in model.modules()]
+    with torch.no_grad():
+        assert torch.equal(before, model(input_ids=IDS).logits)
+
+
+def test_sites_are_found_in_a_run() -> None:
+    """A watched run sees each adapter's calls and elements, under the name that it has."""
+    model, batch = lora(), {"input_ids": IDS}
+    plain = dropkit.find_sites(model, batch)
+    with dropkit.accelerate(model):
+        found = dropkit.find_sites(model, batch)
+    for ours, theirs in zip(found, plain, strict=True):
+        assert (theirs.name, theirs.kind, theirs.rate) == (ours.name, ours.kind, ours.rate)
+        assert (theirs.calls, theirs.elements) == (ours.calls, ours.elements)
+    names = [site.name for site in found if site.rate == 0.2]
+    assert len(TARGETS) == len(names)
+    assert all(name.endswith("lora_dropout.default") for name in names)
+
+
+BY_PATTERN = {"*q_proj.lora_dropout*": 0.5, "*": 0.0}
+
+
+@pytest.mark.filterwarnings("ignore::dropkit.errors.RatesWarning")  # one config field for all
 def test_rates_by_pattern() -> None:
-    """Sites are found under adapters' names, set one by one, and silenced."""
-    model = _model()
-    expected = model(X)
-    drop_parameters(model, 0.5)
-    names = [site.name for site in dropkit.find_sites(model, X)]
-    assert 2 == len(names)
-    assert all("lora_dropout.default" in name for name in names)
-    with dropkit.set_rates(model, {"*experts*": 0.0, "*": 0.0}):
-        assert torch.equal(expected, model(X))
-    with dropkit.silence(model):
-        assert torch.equal(expected, model(X))
+    """Each layer's rate is its own, and a rate of 0 keeps and draws nothing."""
+    model = lora()
+    with dropkit.accelerate(model):
+        dropkit.set_rates(model, BY_PATTERN)
+        rates = {layer.p for layer in layers_of(model)}
+        assert {0.0, 0.5} == rates
+        assert 0.5 == model.base_model.model.model.layers[0].self_attn.q_proj.lora_dropout.default.p
+        ours = step(model)
+    twin = on_core(lora())
+    dropkit.set_rates(twin, BY_PATTERN)
+    assert all(torch.equal(a, b) for a, b in zip(ours, step(twin), strict=True))
 
 
-def test_named_masks_repeat() -> None:
-    """The same name, the same columns."""
-    model = _model()
-    drop_parameters(model, 0.5)
-    outs = []
-    for seed in (1, 1, 2):
-        with dropkit.masks_at(seed=seed):
-            outs.append(model(X))
-    assert torch.equal(outs[0], outs[1])
-    assert not torch.equal(outs[0], outs[2])
+def test_silence() -> None:
+    """Silenced, a step is that of a model without dropout."""
+    model = lora()
+    with dropkit.accelerate(model), dropkit.silence(model):
+        ours = step(model)
+    assert all(torch.equal(a, b) for a, b in zip(ours, step(lora(0.0)), strict=True))
 
 
-def test_model_without_such_adapters() -> None:
-    """One sentence."""
+@pytest.mark.filterwarnings("ignore::FutureWarning")  # transformers is renaming what is called here
+@pytest.mark.parametrize("use_reentrant", [False, True])
+def test_checkpointing(use_reentrant) -> None:
+    """What a checkpoint recomputes draws the masks of its forward."""
+    model, found = lora(), []
+    model.enable_input_require_grads()
+    with dropkit.accelerate(model):
+        for is_checkpointed in (False, True):
+            if is_checkpointed:
+                model.gradient_checkpointing_enable({"use_reentrant": use_reentrant})
+            found.append(step(model))
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+@pytest.mark.filterwarnings("ignore")  # compiling makes torch's own code warn
+def test_compiled() -> None:
+    """A compiled adapter gives the eager numbers: there a compiler decides what is kept."""
+    torch._dynamo.reset()
+    layer = lora().base_model.model.model.layers[0].self_attn.q_proj
+    x, found = torch.randn(3, HIDDEN), []
+    with dropkit.accelerate(layer):
+        for run in (layer, torch.compile(layer, backend="aot_eager")):
+            torch.manual_seed(3)
+            y = run(x)
+            found.append([y, torch.autograd.grad(y.sum(), layer.lora_A.default.weight)[0]])
+    for ours, theirs in zip(*found, strict=True):
+        torch.testing.assert_close(ours, theirs)
+
+
+def test_hooks_see_what_is_dropped() -> None:
+    """Whoever looks at a layer sees dropped elements, and the loss stays what it is."""
+    model, seen = lora(), []
+    with dropkit.accelerate(model):
+        theirs = step(model)
+        for layer in layers_of(model):
+            layer.register_forward_hook(lambda *a: seen.append((a[2] == 0).float().mean().item()))
+        ours = step(model)
+    assert all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
+    assert 0.05 < sum(seen) / len(seen) < 0.4
+
+
+@pytest.mark.parametrize("again", [copy.deepcopy, lambda m: pickle.loads(pickle.dumps(m))])
+def test_copies_of_an_accelerated_layer(again) -> None:
+    """A copy made meanwhile drops as the layer does."""
+    layer = lora().base_model.model.model.layers[0].self_attn.q_proj
+    x = torch.randn(3, HIDDEN)
+    with dropkit.accelerate(layer):
+        twin = again(layer)
+        found = []
+        for one in (layer, twin):
+            torch.manual_seed(3)
+            found.append(one(x))
+    assert torch.equal(*found)
+
+
+def test_a_dropout_that_is_passed_over_is_an_error() -> None:
+    """A version of PEFT that did not call lora_A on what dropout gives would not train undropped."""
+    layer = lora().base_model.model.model.layers[0].self_attn.q_proj
     message = (
-        "`model` must have adapters of parameters; got none. PEFT makes them with "
-        "LoraConfig(target_parameters=[...])."
+        "peft.tuners.lora.layer.Linear must call its lora_A on what its lora_dropout gives; it did "
+        "not. Undo dropkit.accelerate for this version of peft."
     )
-    with pytest.raises(SiteError, match="^" + re.escape(message) + "$"):
-        drop_parameters(nn.Linear(2, 2))
+    with dropkit.accelerate(layer):
+        layer.forward = lambda x: layer.base_layer(layer.lora_dropout.default(x))
+        with pytest.raises(CoreError, match="^" + re.escape(message) + "$"):
+            layer(torch.randn(3, HIDDEN))
+
+
+@pytest.mark.parametrize("options", [{"use_dora": True}, {"modules_to_save": ["lm_head"]}])
+def test_other_adapters_go_their_way(options) -> None:
+    """DoRA has no place for it and is left alone; more that learns changes nothing."""
+    model = lora(**options)
+    with dropkit.accelerate(model):
+        loss, *grads = step(model)
+        is_plain = "use_dora" not in options
+        assert is_plain == all(isinstance(layer, LoraDropout) for layer in layers_of(model))
+    assert loss.isfinite()
+    assert len(grads) >= 2 * len(TARGETS)

@@ -87,4 +87,4 @@ def raised(where: str, error: Exception) -> str:
     ]
     line = f" line {frames[-1].lineno}" if frames else ""
     said = " ".join(f"{type(error).__name__}: {error}".split())
-    return f"`{Path(where).name}`{line} raised {said}."
+    return f"`{Path(where).name}`{line} raised {said.removesuffix('.')}."

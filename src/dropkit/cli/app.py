@@ -10,6 +10,7 @@ from dropkit.cli.compare import compare
 from dropkit.cli.demo import demo
 from dropkit.cli.doctor import doctor
 from dropkit.cli.finetune import finetune
+from dropkit.cli.gate import gate
 from dropkit.cli.probe import probe
 from dropkit.cli.study import study
 from dropkit.cli.trace import trace
@@ -30,6 +31,7 @@ app.command()(study)
 app.command()(trace)
 app.command()(finetune)
 app.command()(compare)
+app.command()(gate)
 app.command()(probe)
 app.command()(doctor)
 

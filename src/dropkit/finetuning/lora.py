@@ -1,13 +1,7 @@
-"""Dropout for adapters of parameters, where PEFT refuses a rate.
+"""Dropout for LoRA on parameters, as mixtures of experts have them, where PEFT refuses a rate."""
 
-An adapter of a layer sees the layer's input, and its dropout drops elements of that. An adapter of
-a parameter (``target_parameters``: the stacked weights of experts, say) is a change of the weight,
-``W + scale * B A``, and sees no input. But to drop a feature of the adapter's input, for all
-examples of a call alike, is to drop a column of `A`: ``B A (m * x) = B (A * m) x``. That is what is
-done here: dropout of the adapter's input features, one mask a call, an own one for each expert.
-"""
-
-import contextlib
+import sys
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -18,109 +12,100 @@ from dropkit.functional._dropout import apply_to_parameter
 from dropkit.nn._layer import Layer
 from dropkit.sites.change import Change
 
+#: What a wrapper of PEFT's keeps our layers as, one an adapter.
+HOME = "lora_dropout_of_columns"
+
 
 class ColumnDropout(Layer):
-    """In training, zero whole columns of an adapter's weight, and scale the others.
+    """In training, zero each column of each expert's ``lora_A`` with chance `p`, one mask a call.
+
+    The others are scaled by ``1 / (1 - p)``. `parameter_dropout` makes it.
 
     Args:
-        p: Drop rate in [0, 1].
-        groups: Stacked weights, each with a mask of its own.
-
-    Shape:
-        Input ``(groups * rank, features)``, output the same.
+        p: Drop rate in [0, 1]; read at each call.
 
     Raises:
         RateError: `p` is outside [0, 1] or nan.
-
-    >>> ColumnDropout(0.5, groups=2)
-    ColumnDropout(p=0.5, groups=2)
     """
 
-    def __init__(self, p: float = 0.1, *, groups: int = 1) -> None:
-        super().__init__(p)
-        self.groups = groups
-
-    def forward(self, weight: Tensor) -> Tensor:
-        """Drop columns of ``(groups * rank, features)``."""
+    def forward(self, weight: Tensor, n_experts: int) -> Tensor:
+        """Drop columns of `weight`, ``(n_experts * r, in)``."""
         threshold = self.threshold
-        if not self.training or threshold == 0:
+        if threshold == 0 or not self.training:
             return weight
-        stacked = weight.view(self.groups, -1, weight.shape[-1])
-        ones = torch.ones_like(stacked[:, :1], requires_grad=False)
-        return (stacked * apply_to_parameter(ones, threshold, site=self)).view_as(weight)
-
-    def extra_repr(self) -> str:
-        """What stands between the brackets of the repr."""
-        return f"p={self.p}, groups={self.groups}"
+        width = weight.shape[-1]
+        ones = torch.ones(n_experts, 1, width, dtype=weight.dtype, device=weight.device)
+        kept = apply_to_parameter(ones, threshold, site=self)
+        return (weight.view(n_experts, -1, width) * kept).view_as(weight)
 
 
-def drop_parameters(model: nn.Module, p: float = 0.1) -> Change:
-    """Give PEFT's adapters of parameters in `model` a rate of dropout.
+def parameter_dropout(model: nn.Module, p: float = 0.1, *, adapter: str = "default") -> Change:
+    """Give adapters on parameters, PEFT's ``target_parameters``, the dropout that PEFT refuses.
 
-    Each becomes a site named as those of other adapters (``...lora_dropout.NAME``), whose rate
-    `dropkit.set_rates` sets and which `dropkit.silence` silences. The state dict stays as it is, so
-    that an adapter saves and loads as before.
+    There an adapter is a change of the weight, ``W + B A``, and no activation passes it that could
+    be dropped. But ``B A dropout(x)`` with one mask for all tokens of a call is
+    ``(B A diag(mask)) x``: dropout of the features of the adapter's input, as locked dropout has it,
+    is dropout of the columns of ``A``. Each expert has a mask of its own, drawn anew at each call.
+    The expectation of the change of the weight is exact; other than with a mask a token, the noise
+    of the tokens of a batch is not independent. Nothing of the size of an activation is kept.
+
+    The layers are found, set, scheduled and silenced like any site, by names that end in
+    ``lora_dropout_of_columns.<adapter>``. They are in no state dict and in no config, since PEFT
+    would refuse to load it: call this again on a loaded model.
 
     Args:
-        model: Within PEFT, its adapters made with ``lora_dropout=0``.
-        p: Drop rate in [0, 1].
+        model: What ``get_peft_model`` gave.
+        p: Drop rate in [0, 1]; a share, not a percentage.
+        adapter: Which of its adapters.
 
     Returns:
         A handle with ``undo()``, usable in ``with``.
 
     Raises:
         RateError: `p` is outside [0, 1] or nan.
-        SiteError: There is no adapter of a parameter in `model`.
+        SiteError: The model has no such adapter on a parameter.
 
     Source:
-        DropConnect drops single weights: Wan et al. 2013, ICML. The input features of an adapter:
-        Hu et al. 2022, ICLR, arXiv:2106.09685, whose dropout stands in front of `A`.
+        Gal and Ghahramani 2016, NeurIPS, arXiv:1512.05287 (one mask for all time steps); Hu et al.
+        2022, ICLR, arXiv:2106.09685.
     """
-    stack = contextlib.ExitStack()
-    wrappers = [module for module in model.modules() if _is_wrapper(module)]
-    if not wrappers:
+    lora = sys.modules.get("peft.tuners.lora.layer")
+    kind = getattr(lora, "ParamWrapper", ())
+    found: list[Any] = [
+        module
+        for module in model.modules()
+        if isinstance(module, kind) and adapter in module.lora_A and not hasattr(module, HOME)
+    ]
+    if not found:
         raise SiteError(
-            "`model` must have adapters of parameters; got none. PEFT makes them with "
-            "LoraConfig(target_parameters=[...])."
+            f"`model` must have the adapter {adapter!r} on a parameter, without such dropout yet; "
+            "got none. Name parameters as target_parameters of peft.LoraConfig."
         )
-    for wrapper in wrappers:
-        for name in wrapper.lora_A:
-            before = wrapper.lora_dropout[name]
-            layer = ColumnDropout(p, groups=wrapper.num_experts)
-            layer.train(wrapper.training)
-            wrapper.lora_dropout[name] = layer
-            stack.callback(wrapper.lora_dropout.__setitem__, name, before)
-        swap = _Swap(wrapper)
-        stack.callback(wrapper.register_forward_pre_hook(swap.enter).remove)
-        stack.callback(wrapper.register_forward_hook(swap.leave, always_call=True).remove)
-    return Change(stack)
+    steps = ExitStack()
+    for wrapper in found:
+        layers = nn.ModuleDict({adapter: ColumnDropout(p)})
+        setattr(wrapper, HOME, layers.train(wrapper.training))
+        steps.callback(delattr, wrapper, HOME)
+        steps.callback(wrapper.register_forward_pre_hook(_drop).remove)
+        steps.callback(wrapper.register_forward_hook(_restore, always_call=True).remove)
+    return Change(steps)
 
 
-def _is_wrapper(module: Any) -> bool:
-    return (
-        hasattr(module, "parameter_name")
-        and hasattr(module, "num_experts")
-        and bool(getattr(module, "lora_A", None))
-    )
+def _drop(wrapper: Any, *_: Any) -> None:
+    """For the time of a call, let ``lora_A`` show dropped columns to whoever reads its weight."""
+    if wrapper.disable_adapters or wrapper.merged:
+        return
+    for adapter, layer in getattr(wrapper, HOME).items():
+        if adapter in wrapper.active_adapters and layer.training:
+            first = wrapper.lora_A[adapter]
+            dropped = layer(first.weight, wrapper.num_experts)
+            vars(first)["_raw"] = first._parameters.pop("weight")  # noqa: SLF001 - as functional_call
+            vars(first)["weight"] = dropped
 
 
-class _Swap:
-    """For the time of a call the weight of `A` is its dropped form."""
-
-    def __init__(self, wrapper: Any) -> None:
-        self._wrapper = wrapper
-        self._shadowed: list[nn.Module] = []
-
-    def enter(self, *_: Any) -> None:
-        """A call begins."""
-        for name in self._wrapper.active_adapters:
-            if name in self._wrapper.lora_A:
-                linear, layer = self._wrapper.lora_A[name], self._wrapper.lora_dropout[name]
-                # An attribute of the instance is found before a parameter of the same name.
-                vars(linear)["weight"] = layer(linear.weight)
-                self._shadowed.append(linear)
-
-    def leave(self, *_: Any) -> None:
-        """It has ended, or raised."""
-        while self._shadowed:
-            vars(self._shadowed.pop()).pop("weight", None)
+def _restore(wrapper: Any, *_: Any) -> None:
+    for adapter in getattr(wrapper, HOME):
+        first = wrapper.lora_A[adapter]
+        if "_raw" in vars(first):
+            del vars(first)["weight"]
+            first._parameters["weight"] = vars(first).pop("_raw")  # noqa: SLF001 - likewise

@@ -17,6 +17,7 @@ from dropkit.functional._fused import (
     relu_dropout,
 )
 from dropkit.functional._gaussian import gaussian_dropout
+from dropkit.functional._linear import dropout_linear
 from dropkit.functional._patch_dropout import patch_dropout
 from dropkit.functional._r_drop import r_drop_loss
 from dropkit.functional._word_dropout import word_dropout
@@ -36,6 +37,7 @@ __all__ = [
     "dropout_add",
     "dropout_add_layer_norm",
     "dropout_add_rms_norm",
+    "dropout_linear",
     "embedding_dropout",
     "feature_alpha_dropout",
     "gaussian_dropout",

@@ -8,8 +8,14 @@ from dropkit.serving._guarded import GuardedSite, GuardRecord
 from dropkit.serving._probe import probe
 from dropkit.serving._probed import Latency, Probe, Symptom
 from dropkit.serving._removal import Removed
+from dropkit.serving.monitoring import Alarm, Baseline, Drift, Endpoint, Monitor, MonitorMiddleware
+from dropkit.serving.releasing import Outcome, Release, gate
 
 __all__ = [
+    "Alarm",
+    "Baseline",
+    "Drift",
+    "Endpoint",
     "Exported",
     "Frozen",
     "Guard",
@@ -17,11 +23,16 @@ __all__ = [
     "GuardedSite",
     "IdleCall",
     "Latency",
+    "Monitor",
+    "MonitorMiddleware",
+    "Outcome",
     "Probe",
     "Proof",
+    "Release",
     "Removed",
     "Symptom",
     "freeze",
+    "gate",
     "guard",
     "probe",
 ]

@@ -12,7 +12,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from dropkit.core.counted import Counted
 from dropkit.core.recompute import Replay, wrapped_checkpoints
 from dropkit.nn._layer import Layer
-from dropkit.sites.adapters import spare_copies
+from dropkit.sites.adapters import adopt_adapters
 from dropkit.sites.change import Change
 from dropkit.sites.replaced import ReplacedFunctions
 from dropkit.sites.stand_ins import register_stand_ins
@@ -24,7 +24,7 @@ def accelerate(model: nn.Module | None = None) -> Change:
     Modules, functions, attention, what recurrent layers drop between their layers, and masks made
     with ``torch.bernoulli``. Parameters, state dict, modes and repr stay as they are, and so do
     outputs in eval, to the bit. In training the masks are other ones of the same distribution.
-    Dropout in front of a LoRA adapter keeps no copy of the adapter's input.
+    PEFT's LoRA layers keep no copy of their input, as `dropkit.functional.dropout_linear`.
 
     Args:
         model: Any module. Torch's own dropout layers in it, but not a user's subclasses of them,
@@ -47,12 +47,12 @@ def accelerate(model: nn.Module | None = None) -> Change:
     if model is None:
         stack.enter_context(_everywhere)
         return Change(stack)
+    adopt_adapters(model, stack)
     for module in model.modules():
         if isinstance(module, _DropoutNd) and type(module) in Layer.of_torchs:
             ours = Layer.of_torchs[type(module)]
             ours.adopt(module)
             stack.callback(ours.release, module)
-    spare_copies(model, stack)
     stack.callback(model.register_forward_pre_hook(_enter, prepend=True).remove)
     stack.callback(model.register_forward_hook(_leave, always_call=True).remove)
     return Change(stack)

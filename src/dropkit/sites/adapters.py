@@ -1,144 +1,113 @@
-"""Dropout in front of an adapter, without the copy of its input that backward would keep.
+"""PEFT's LoRA layers on dropkit's core: no copy of an adapter's input is kept.
 
-PEFT's adapters compute ``lora_B(lora_A(dropout(x)))``, and autograd keeps ``dropout(x)`` for the
-gradient of ``lora_A``: a copy of `x` for each adapter that reads it. Here it keeps `x`, which is
-there anyway, and the numbers of the mask; backward draws the mask again.
+PEFT computes ``lora_B(lora_A(lora_dropout(x)))``. Where nobody looks at what stands between, the
+dropout hands on `x` itself with the mask that it drew, and the linear map behind it drops and
+multiplies at once. The layer goes on being the site: it draws its mask, at its rate, in its mode.
 """
 
 import contextlib
+import sys
+import threading
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.modules import module as _globals
 
-from dropkit.core import route
-from dropkit.core.place import Place
-from dropkit.nn import Dropout
-
-_top_hooks = torch._C._autograd._top_saved_tensors_default_hooks  # noqa: SLF001 - no public name
-
-_Mask = tuple[int, int, int, bool, Place | None]
-
-
-def spare_copies(model: nn.Module, stack: contextlib.ExitStack) -> None:
-    """Let adapters in `model` keep no copy, until `stack` is closed.
-
-    Args:
-        model: Its own dropout is dropkit's already. Adapters are modules with ``lora_dropout`` and
-            ``lora_A``, by name of adapter.
-        stack: Undoes it.
-    """
-    for dropout, linear in _adapters(model):
-        dropout.__class__ = _Remembering
-        stack.callback(setattr, dropout, "__class__", Dropout)
-        keep = _Keep(dropout)
-        stack.callback(linear.register_forward_pre_hook(keep.enter).remove)
-        stack.callback(linear.register_forward_hook(keep.leave, always_call=True).remove)
+from dropkit.core import linear, route
+from dropkit.core.binding import CODES
+from dropkit.core.rate import STEPS
+from dropkit.errors import CoreError
+from dropkit.nn._dropout import Dropout
 
 
-def _adapters(model: nn.Module) -> Iterator[tuple[Dropout, nn.Module]]:
-    for module in model.modules():
-        dropouts, linears = getattr(module, "lora_dropout", None), getattr(module, "lora_A", None)
-        if isinstance(dropouts, nn.ModuleDict) and isinstance(linears, nn.ModuleDict):
-            for name in dropouts.keys() & linears.keys():
-                dropout = dropouts[name]
-                if isinstance(dropout, Dropout) and type(dropout) is Dropout:
-                    yield dropout, linears[name]
+class _Waiting(threading.local):
+    """What was handed on in this thread and not dropped yet."""
+
+    value: tuple[Tensor, linear.Mask] | None = None
 
 
-@dataclass
-class _Drawn:
-    """What a dropout layer did last: its input, its output and the mask between them."""
-
-    x: Tensor
-    out: Tensor
-    mask: _Mask
+_waiting = _Waiting()
 
 
-class _Remembering(Dropout):
-    """The layer itself, which remembers its last call until the adapter has read the result."""
-
-    last: _Drawn | None = None
-
-    def _get_name(self) -> str:
-        return "Dropout"
+class LoraDropout(Dropout):
+    """A `Dropout` that leaves the dropping to the `LoraA` that is called next."""
 
     def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
-        if not self._can_remember(input):
+        """Hand on `input` with a mask, or drop it where only that will do."""
+        if torch.compiler.is_compiling():
             return super().forward(input)
+        _waiting.value = None  # an error may have come between
+        may_wait = self.training and linear.can_record(input) and input.dtype in CODES
         threshold = self.threshold
+        if not may_wait or not 0 < threshold < STEPS or _is_watched(self):
+            return super().forward(input)
         key, stream, place = route.eager_mask(input.shape, None, self)
-        mask = (key, stream, threshold, True, place)
-        out = route.masked(input, mask)
-        vars(self)["last"] = _Drawn(input, out, mask)
-        return out
+        _waiting.value = input, (key, stream, threshold, True, place)
+        return input
 
-    def _can_remember(self, x: Tensor) -> bool:
-        return (
-            self.training
-            and not torch.compiler.is_compiling()
-            and torch.is_grad_enabled()
-            and route.is_plain(x)
-            and not self.inplace
-            and self.mode == "inverted"
-            and self.noise_shape is None
-            and 0 < self.threshold < 65536
-            and _top_hooks(True) is None  # a checkpoint, say, which keeps nothing itself
+
+class LoraA(nn.Linear):
+    """The linear map behind it."""
+
+    def forward(self, input: Tensor) -> Tensor:  # noqa: A002 - torch's own name
+        """Drop what is still to be dropped, and multiply."""
+        if torch.compiler.is_compiling():
+            return super().forward(input)
+        waiting, _waiting.value = _waiting.value, None
+        if waiting is None or waiting[0] is not input:
+            return super().forward(input)
+        return linear.recorded(input, self.weight, self.bias, waiting[1])
+
+
+# They are found, shown and counted as what they are; pickles know them by their qualified names.
+LoraDropout.__name__, LoraA.__name__ = "Dropout", "Linear"
+
+
+def adopt_adapters(model: nn.Module, steps: contextlib.ExitStack) -> None:
+    """Let PEFT's LoRA layers in `model` keep nothing for their dropout; `steps` takes it back."""
+    for layer, adapter in _adapters(model):
+        drop, first = layer.lora_dropout[adapter], layer.lora_A[adapter]
+        if type(drop) is nn.Dropout:
+            LoraDropout.adopt(drop)
+            steps.callback(LoraDropout.release, drop)
+        elif type(drop) is Dropout and (drop.mode, drop.noise_shape) == ("inverted", None):
+            drop.__class__ = LoraDropout
+            steps.callback(setattr, drop, "__class__", Dropout)
+        else:
+            continue
+        first.__class__ = LoraA
+        steps.callback(setattr, first, "__class__", nn.Linear)
+        steps.callback(layer.register_forward_hook(_check_none_waits).remove)
+
+
+def _adapters(model: nn.Module) -> Iterator[tuple[Any, str]]:
+    """Each plain LoRA layer with the name of an adapter in it; PEFT is not imported for it."""
+    lora = sys.modules.get("peft.tuners.lora.layer")
+    if lora is None:
+        return
+    layers: Iterator[Any] = (module for module in model.modules() if type(module) is lora.Linear)
+    for layer in layers:
+        for adapter, first in layer.lora_A.items():
+            is_vanilla = adapter not in getattr(layer, "lora_variant", {})
+            if is_vanilla and type(first) is nn.Linear and adapter in layer.lora_dropout:
+                yield layer, adapter
+
+
+def _is_watched(module: nn.Module) -> bool:
+    """Whether a hook would see what the layer gives."""
+    return bool(
+        module._forward_hooks  # noqa: SLF001 - nothing else lists them
+        or _globals._global_forward_hooks  # noqa: SLF001 - likewise
+    )
+
+
+def _check_none_waits(layer: nn.Module, *_: Any) -> None:
+    """Behind a LoRA layer, what was handed on must have been dropped."""
+    if not torch.compiler.is_compiling() and _waiting.value is not None:
+        _waiting.value = None
+        raise CoreError(
+            f"{type(layer).__module__}.{type(layer).__name__} must call its lora_A on what its "
+            "lora_dropout gives; it did not. Undo dropkit.accelerate for this version of peft."
         )
-
-
-# What tells a site's kind, and what is printed, stays as it is.
-_Remembering.__name__ = _Remembering.__qualname__ = "Dropout"
-
-
-class _Keep:
-    """Around a linear layer: keeps, in place of its dropped input, what that is made of."""
-
-    def __init__(self, dropout: nn.Module) -> None:
-        self._dropout = dropout
-        self._open = contextlib.ExitStack()
-
-    def enter(self, module: nn.Module, args: tuple[Any, ...]) -> None:
-        """The layer is about to read."""
-        del module
-        last = vars(self._dropout).pop("last", None)
-        if last is not None and args and args[0] is last.out:
-            self._open.enter_context(_hooks(last))
-
-    def leave(self, *_: Any) -> None:
-        """It has read."""
-        self._open.close()
-
-
-class _Redrawn:
-    """A tensor that is made again when it is needed."""
-
-    def __init__(self, drawn: _Drawn, shape: torch.Size) -> None:
-        self._x, self._mask, self._shape = drawn.x, drawn.mask, shape
-        self._version = drawn.x._version  # noqa: SLF001 - as autograd keeps it
-
-    def __call__(self) -> Tensor:
-        if self._x._version != self._version:  # noqa: SLF001 - likewise
-            raise RuntimeError(
-                "the input of an adapter was changed in place before its gradient was computed, "
-                "so that its mask can no longer be drawn on it. Change a copy, or undo accelerate."
-            )
-        return route.masked(self._x, self._mask).view(self._shape)
-
-
-def _hooks(last: _Drawn) -> Any:
-    place, size = last.out.data_ptr(), last.out.numel()
-
-    def pack(saved: Tensor) -> Any:
-        is_it = (
-            saved.data_ptr() == place and saved.numel() == size and saved.is_contiguous() and size
-        )
-        return _Redrawn(last, saved.shape) if is_it else saved
-
-    def unpack(kept: Any) -> Tensor:
-        found: Tensor = kept() if isinstance(kept, _Redrawn) else kept
-        return found
-
-    return torch.autograd.graph.saved_tensors_hooks(pack, unpack)

@@ -173,7 +173,8 @@ def fit_temperature(logits: Tensor, labels: Tensor) -> float:
     model was not trained on. The chosen class stays as it is.
 
     Args:
-        logits: ``(n, C)`` finite.
+        logits: ``(n, C)`` finite. Where there are probabilities only, such as `MCPrediction.mean`,
+            their logarithms.
         labels: ``(n,)`` whole numbers in [0, C).
 
     Returns:

@@ -1,7 +1,7 @@
 """How a causal language model is asked: in eval, without dropout, without a trace."""
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import torch
@@ -62,7 +62,7 @@ def logits_of(output: Any, ids: Tensor) -> Tensor:
     return found
 
 
-def greedy(model: nn.Module, prefixes: Sequence[Tensor], n_tokens: int) -> Tensor:
+def greedy(model: nn.Module, prefixes: list[Tensor], n_tokens: int) -> Tensor:
     """The likeliest next token, `n_tokens` times over, whatever it is.
 
     Args:
@@ -77,7 +77,7 @@ def greedy(model: nn.Module, prefixes: Sequence[Tensor], n_tokens: int) -> Tenso
     device, generate = device_of(model), getattr(model, "generate", None)
     if callable(generate):
         side: dict[str, Any] = {"batch_first": True, "padding_side": "left"}
-        ids = pad_sequence(list(prefixes), **side).to(device)
+        ids = pad_sequence(prefixes, **side).to(device)
         mask = pad_sequence([torch.ones_like(x) for x in prefixes], **side).to(device)
         said: Tensor = generate(
             input_ids=ids,
@@ -89,7 +89,7 @@ def greedy(model: nn.Module, prefixes: Sequence[Tensor], n_tokens: int) -> Tenso
         return said[:, ids.shape[1] :].cpu()
     lengths = torch.tensor([len(x) for x in prefixes])
     rows = torch.arange(len(prefixes))
-    text = nn.functional.pad(pad_sequence(list(prefixes), batch_first=True), (0, n_tokens))
+    text = nn.functional.pad(pad_sequence(prefixes, batch_first=True), (0, n_tokens))
     for i in range(n_tokens):
         read = text[:, : int(lengths.max()) + i].to(device)
         ends = logits_of(model(read), read)[rows, lengths + i - 1]
