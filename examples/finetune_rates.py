@@ -60,4 +60,4 @@ if __name__ == "__main__":
     if len(sys.argv) != 2 or not Path(sys.argv[1]).is_file():
         sys.exit("usage: python examples/finetune_rates.py OUT/report.json")
     for line in table(json.loads(Path(sys.argv[1]).read_text(encoding="utf-8"))):
-        print(line)  # noqa: T201 - a script
+        print(line)
