@@ -121,13 +121,7 @@ def main() -> None:
             clock=time.perf_counter,
         )
         del made
-        # turn by turn: what slows the machine down slows a whole turn down
-        ratios = {
-            kind: statistics.median(
-                a / b for a, b in zip(seconds[kind], seconds["without"], strict=True)
-            )
-            for kind in KINDS
-        }
+        ratios = measure.over(seconds, "without")
         peaks = {kind: _peak_mib(options.model, last, kind, threads) for kind in KINDS}
         measure.emit(
             {
