@@ -6,6 +6,7 @@ import typer
 
 import dropkit
 from dropkit.cli.audit import audit, rule
+from dropkit.cli.chat import chat
 from dropkit.cli.compare import compare
 from dropkit.cli.demo import demo
 from dropkit.cli.doctor import doctor
@@ -30,6 +31,7 @@ app.command()(rule)
 app.command()(study)
 app.command()(trace)
 app.command()(finetune)
+app.command()(chat)
 app.command()(compare)
 app.command()(gate)
 app.command()(probe)

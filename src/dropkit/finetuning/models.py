@@ -118,9 +118,7 @@ def with_adapter(model: nn.Module, settings: Settings) -> Any:
         task_type="CAUSAL_LM" if settings.task == "chat" else "SEQ_CLS",
     )
     try:
-        with warnings.catch_warnings():
-            # PEFT asks transformers for an attribute by its old name.
-            warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        with old_names():
             return peft.get_peft_model(model, config)
     except ValueError as error:
         linear = sorted(
@@ -130,6 +128,14 @@ def with_adapter(model: nn.Module, settings: Settings) -> Any:
             f"`targets` must name layers of the model; got {', '.join(settings.targets) or 'none'} "
             f"for a {type(model).__name__}. Its linear layers: {', '.join(linear)}."
         ) from error
+
+
+@contextlib.contextmanager
+def old_names() -> Iterator[None]:
+    """A block in which PEFT may ask transformers for an attribute by its old name."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*is_gradient_checkpointing.*")
+        yield
 
 
 def _layers(model: nn.Module, last: int) -> list[int] | None:

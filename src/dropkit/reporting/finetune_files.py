@@ -5,7 +5,7 @@ from pathlib import Path
 from dropkit.core.files import write_text
 from dropkit.finetuning.result import FinetuneResult
 from dropkit.reporting._json import json_text
-from dropkit.reporting.study_page import write_study_page
+from dropkit.reporting.finetune_page import write_finetune_page
 
 
 def write_reports(result: FinetuneResult, folder: Path) -> None:
@@ -15,4 +15,4 @@ def write_reports(result: FinetuneResult, folder: Path) -> None:
         OSError: The folder is missing or cannot be written.
     """
     write_text(folder / "report.json", json_text(result.to_dict()))
-    write_study_page(result.study, folder / "report.html")
+    write_finetune_page(result, folder / "report.html")

@@ -9,12 +9,14 @@ from dropkit.finetuning.result import FinetuneResult, Speed
 from dropkit.reporting.study_text import study_text
 
 _COLUMNS = {
-    "held_out_loss": "held-out loss",
+    "held_out_loss": "loss",
+    "best_held_out_loss": "at best",
     "gap": "gap",
-    "membership_auc": "membership",
+    "membership_auc": "AUC",
     "extracted_train": "verbatim",
-    "extracted_held_out": "by chance",
-    "forgotten": "forgotten",
+    "extracted_held_out": "chance",
+    "exposure": "exposed",
+    "forgotten": "forgot",
 }
 
 
@@ -24,8 +26,8 @@ def finetune_text(result: FinetuneResult) -> RenderableType:
     shown = [name for name in _COLUMNS if any(name in arm.measures for arm in result.arms)]
     table.add_column("arm", no_wrap=True)
     for name in shown:
-        table.add_column(_COLUMNS[name], justify="right")
-    table.add_column("best epoch", justify="right")
+        table.add_column(_COLUMNS[name], justify="right", no_wrap=True)
+    table.add_column("epoch", justify="right", no_wrap=True)
     for arm in result.arms:
         cells = [_said(arm.measures.get(name)) for name in shown]
         table.add_row(Text(arm.name), *cells, str(arm.best_epoch))
@@ -34,15 +36,27 @@ def finetune_text(result: FinetuneResult) -> RenderableType:
         "",
         Text("What each memorized, after the last epoch", "bold"),
         table,
-        Text(
-            "membership: chance to tell a text that was trained on from one that was not, 0.5 is "
-            "guessing;\nverbatim: share of training texts that are continued word for word, and by "
-            "chance: of held-out ones.",
-            "dim",
-        ),
+        Text(_explained(shown), "dim"),
         "",
         Text(_speed(result.speed)),
     )
+
+
+_EXPLAINED = {
+    "held_out_loss": "loss: held-out, after the last epoch",
+    "best_held_out_loss": "at best: after the best one, which is epoch",
+    "gap": "gap: held-out less training loss",
+    "membership_auc": "AUC: chance to tell a text that was trained on from one that was not, by its "
+    "loss; 0.5 is guessing",
+    "extracted_train": "verbatim: share of training texts that are continued word for word",
+    "extracted_held_out": "chance: the same of held-out texts",
+    "exposure": "exposed: bits of planted secrets",
+    "forgotten": "forgot: rise of the loss on general text",
+}
+
+
+def _explained(shown: list[str]) -> str:
+    return "; ".join(_EXPLAINED[name] for name in shown) + "."
 
 
 def _said(estimate: Estimate | None) -> str:
