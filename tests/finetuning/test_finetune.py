@@ -72,7 +72,7 @@ def done(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 def test_command_says_what_it_found(done: tuple[Path, str]) -> None:
     """Table, verdict, memorization, speed."""
     _, said = done
-    for words in ("no dropout", "dropout 0.3", "membership", "steps a second", "Written:"):
+    for words in ("no dropout", "dropout 0.3", "What each memorized", "steps a second", "Written:"):
         assert words in said
 
 
