@@ -93,6 +93,17 @@ def interleaved(
     return seconds
 
 
+def over(seconds: Mapping[str, list[float]], base: str) -> dict[str, float]:
+    """How many times as long each case takes as `base`: the median of the turns' ratios.
+
+    Turn by turn, since what slows the machine down slows a whole turn down.
+    """
+    return {
+        name: statistics.median(a / b for a, b in zip(taken, seconds[base], strict=True))
+        for name, taken in seconds.items()
+    }
+
+
 def spread(seconds: list[float], n: int) -> dict[str, float]:
     """Minimum and median in nanoseconds an element, and in microseconds a call."""
     low, mid = min(seconds), statistics.median(seconds)

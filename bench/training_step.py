@@ -143,13 +143,7 @@ def main() -> None:
             clock=clock,
         )
         ms = {kind: statistics.median(taken) * 1e3 for kind, taken in seconds.items()}
-        # pair by pair: what slows the machine down slows a whole turn down
-        ratios = {
-            kind: statistics.median(
-                a / b for a, b in zip(seconds[kind], seconds["without"], strict=True)
-            )
-            for kind in ("torch", "dropkit")
-        }
+        ratios = measure.over(seconds, "without")
         peaks = {kind: _peak_mib(name, kind) for kind in KINDS}
         measure.emit(
             {
@@ -158,7 +152,7 @@ def main() -> None:
                 "threads": torch.get_num_threads(),
                 "clock": clock.__name__,
                 "median_ms": {kind: round(value, 2) for kind, value in ms.items()},
-                "over_without": {kind: round(value, 3) for kind, value in ratios.items()},
+                "over_without": {kind: round(ratios[kind], 3) for kind in ("torch", "dropkit")},
                 "peak_mib": {kind: round(value, 1) for kind, value in peaks.items()},
                 **measure.facts(),
             }

@@ -19,7 +19,7 @@ from dropkit.cli.app import app
 from dropkit.errors import OptionError, StoreError
 from dropkit.finetuning.engine import adapter_arms, finetune, finetune_study
 from dropkit.finetuning.publish import check_out, publish
-from dropkit.finetuning.result import FinetuneResult
+from dropkit.finetuning.result import STEP_PARTS, FinetuneResult
 from dropkit.finetuning.settings import Settings
 from dropkit.finetuning.watching import Steps
 
@@ -72,7 +72,7 @@ def done(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 def test_command_says_what_it_found(done: tuple[Path, str]) -> None:
     """Table, verdict, memorization, speed."""
     _, said = done
-    for words in ("no dropout", "dropout 0.3", "membership", "steps a second", "Written:"):
+    for words in ("no dropout", "dropout 0.3", "What each memorized", "steps a second", "Written:"):
         assert words in said
 
 
@@ -105,6 +105,8 @@ def test_report_has_every_number(done: tuple[Path, str]) -> None:
     assert {"no dropout", "dropout 0.3"} == set(report["samples"][0]["answers"])
     assert 32 == report["data"]["train"]["n_conversations"]
     assert report["speed"]["steps_per_s"] > 0
+    assert {*STEP_PARTS, "evaluation", "memorization", "loading"} <= set(report["speed"]["parts"])
+    assert min(report["speed"]["parts"].values()) > 0
     assert report["adapter"]["arm"] in {"no dropout", "dropout 0.3"}
 
 

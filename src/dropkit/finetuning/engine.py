@@ -14,6 +14,7 @@ from dropkit.errors import DataError, MissingExtraError, StoreError
 from dropkit.finetuning.keeping import TrialFolder
 from dropkit.finetuning.models import load_tokenizer
 from dropkit.finetuning.result import (
+    STEP_PARTS,
     Adapter,
     ArmOutcome,
     FinetuneResult,
@@ -269,7 +270,8 @@ def _speed(
         for part, seconds in clock.items():
             if part != "n_steps":
                 parts[part] = parts.get(part, 0.0) + seconds
-    n_steps, training = sum(clock.get("n_steps", 0) for clock in clocks), parts.get("training", 0.0)
+    n_steps = sum(clock.get("n_steps", 0) for clock in clocks)
+    training = sum(parts.get(name, 0.0) for name in STEP_PARTS)
     steps = [record.metrics["step_s"] for record in records if "step_s" in record.metrics]
     peaks = [record.metrics["peak_mib"] for record in records if "peak_mib" in record.metrics]
     return Speed(

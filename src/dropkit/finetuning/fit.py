@@ -8,12 +8,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
+from torch.utils.data import Sampler
 
+from dropkit.finetuning.batches import LikeLengths
 from dropkit.finetuning.general import read_general
 from dropkit.finetuning.keeping import TrialFolder
 from dropkit.finetuning.memorizing import Canary, memorization, plant_canaries
 from dropkit.finetuning.models import load_model, load_tokenizer, with_adapter
+from dropkit.finetuning.result import STEP_PARTS
 from dropkit.finetuning.samples import answers
 from dropkit.finetuning.settings import Settings
 from dropkit.finetuning.tasks import Collate, Parts, Work, make_work, mean_loss
@@ -70,7 +73,7 @@ class FinetuneFit:
             curve = Curve(trial, folder, measure, parts, general, clock=clock)
             steps = Steps(trial, costs)
             masks = stack.enter_context(NamedMasks(trial))
-            trainer = self._trainer(trial, folder, collate, model, train)
+            trainer = self._trainer(trial, folder, collate, model, train, clock)
             trainer.remove_callback(PrinterCallback)
             for callback in (masks, steps, curve):
                 trainer.add_callback(callback)
@@ -80,7 +83,10 @@ class FinetuneFit:
             before = clock.parts["evaluation"]
             with clock.part("training"), trunk.skipped() if trunk else contextlib.nullcontext():
                 trainer.train(resume_from_checkpoint=folder.last_checkpoint())
-            clock.parts["training"] -= clock.parts["evaluation"] - before
+            forward, backward, rest = STEP_PARTS
+            within = clock.parts[forward] + clock.parts[backward]
+            within += clock.parts["evaluation"] - before
+            clock.parts[rest] = clock.parts.pop("training") - within
             if trial.reasons:
                 return {}
             found = self._measured(trial, folder, model, tokenizer, parts, canaries, clock)
@@ -96,6 +102,7 @@ class FinetuneFit:
         collate: Collate,
         model: nn.Module,
         train: list[Any],
+        clock: Clock,
     ) -> Trainer:
         settings, seed = self.settings, trial.seed("order") % 2**32
         arguments = TrainingArguments(
@@ -117,7 +124,10 @@ class FinetuneFit:
             data_seed=seed,
         )
         seed_all(trial, "order")
-        return _Trainer(model=model, args=arguments, train_dataset=train, data_collator=collate)
+        order = LikeLengths([len(one.input_ids) for one in train], settings.batch, seed)
+        trainer = _Trainer(model=model, args=arguments, train_dataset=train, data_collator=collate)
+        trainer.order, trainer.clock = order, clock
+        return trainer
 
     def _measured(
         self,
@@ -159,13 +169,32 @@ class FinetuneFit:
 
 
 class _Trainer(Trainer):
-    """Asks for the loss with the labels in the batch, whatever else the model could give."""
+    """Asks for the loss with the labels in the batch, whatever else the model could give.
+
+    Attributes:
+        order: Of the examples.
+        clock: Counts the time of the forward pass, and of the step without it.
+    """
+
+    order: Sampler[int]
+    clock: Clock
 
     def compute_loss(self, model: Any, inputs: Any, *arguments: Any, **options: Any) -> Any:
         options.pop("num_items_in_batch", None)  # each batch counts alike, as in evaluation
         del arguments
-        output = model(**inputs)
+        with self.clock.part("forward"):
+            output = model(**inputs)
         return (output.loss, output) if options.get("return_outputs") else output.loss
+
+    def training_step(self, *arguments: Any, **options: Any) -> Tensor:
+        before = self.clock.parts["forward"]
+        with self.clock.part("backward"):
+            loss = super().training_step(*arguments, **options)
+        self.clock.parts["backward"] -= self.clock.parts["forward"] - before
+        return loss
+
+    def _get_train_sampler(self, *_: Any) -> Sampler[int]:
+        return self.order
 
 
 def make_model(settings: Settings, work: Work) -> Any:

@@ -7,6 +7,10 @@ from typing import Any
 from dropkit.core.estimate import Estimate
 from dropkit.studies.result import StudyResult
 
+#: Parts of the time that are training; the last is what is left of it besides the other two:
+#: optimizer, checkpoints, making of batches.
+STEP_PARTS = ("forward", "backward", "optimizer and the rest")
+
 
 @dataclass(frozen=True)
 class Moment:
@@ -79,8 +83,9 @@ class Speed:
         steps_per_s: Training steps a second, evaluation left out.
         step_s: Median seconds of a step.
         peak_mib: Greatest memory of the process while training, in MiB.
-        parts: Seconds by part: ``loading``, ``training``, ``evaluation``, ``memorization``,
-            ``answers``.
+        parts: Seconds by part: ``loading``, those of `STEP_PARTS`, ``evaluation``,
+            ``memorization``, ``answers``, ``frozen blocks`` where they were run apart. On a GPU a
+            part may wait for the kernels of the one before.
         wall_s: All of it, in this run of the command.
     """
 
