@@ -1,7 +1,9 @@
 """Sub-networks that share a forward draw the masks that they draw alone."""
 
+import gc
 import random
 import re
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -353,3 +355,13 @@ def test_dropped_parameters() -> None:
     whole = mc_predict(layer, x, 4, kind="regression", ids=[7, 8, 9]).answers
     alone = mc_predict(layer, x[1:2], 4, kind="regression", ids=[8]).answers
     torch.testing.assert_close(alone, whole[:, 1:2])
+
+
+def test_no_model_is_kept() -> None:
+    """After a prediction the model is its user's alone: it goes when they let it go."""
+    model = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.5), nn.Linear(4, 2)).eval()
+    gone = weakref.ref(model)
+    dropkit.mc_predict(model, torch.randn(3, 4), samples=4)
+    del model
+    gc.collect()
+    assert gone() is None

@@ -89,7 +89,8 @@ class Passes:
             found = self._run([sample], which, rows)
         else:
             before = _others()
-            with PeakMemory(lambda: bool(self._shapes)) as peak:  # from the first mask on
+            shapes = self._shapes  # torch may keep the mode, which must not keep the model
+            with PeakMemory(lambda: bool(shapes)) as peak:  # from the first mask on
                 found = self._run([sample], which, rows)
             is_named = not self._prefix.moved_generators and before == _others()
             may_share = is_named and None not in self._shapes
