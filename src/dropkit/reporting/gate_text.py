@@ -12,7 +12,7 @@ def gate_text(release: Release) -> RenderableType:
     """A line a rule, then what to do about those that are not kept."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), show_header=False)
     for name in ("mark", "rule", "found", "limit", "report"):
-        table.add_column(name, overflow="fold", no_wrap=name == "mark")
+        table.add_column(name, overflow="fold", no_wrap=name in {"mark", "rule"})
     for outcome in release.outcomes:
         mark = Text("pass", "green") if outcome.is_passed else Text("fail", "bold red")
         table.add_row(

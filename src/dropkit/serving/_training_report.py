@@ -47,6 +47,9 @@ def read_grounding(path: Path, arm: str | None) -> Grounding:
         ) from error
     except (ValueError, RecursionError) as error:  # not UTF-8, or not JSON
         raise DataError(f"`report` must be a JSON file; {str(path)!r} is none.") from error
+    if isinstance(document, Mapping) and document.get("format") == "dropkit finetune":
+        document = _of_arms(document)
+        arm = arm or document["kept"]
     found = list(_walk(document, ()))
     if not found:
         raise DataError(
@@ -73,6 +76,17 @@ def read_grounding(path: Path, arm: str | None) -> Grounding:
     if gap is None or not math.isfinite(gap.value):
         raise DataError(f"`report` must have a gap that is a number; {str(path)!r} has none.")
     return Grounding(".".join(filter(None, names)), gap, auc)
+
+
+def _of_arms(report: Mapping[str, Any]) -> dict[str, Any]:
+    """A fine-tuning's arms, their measures over replicates by the names that are looked for."""
+    arms = {}
+    for arm in report.get("arms") or ():
+        measures = arm.get("measures") or {}
+        auc = measures.get("membership_auc")
+        attacks = {"loss": {"auc": auc}} if auc else {}
+        arms[arm.get("name")] = {"gap": measures.get("gap"), "attacks": attacks}
+    return {"arms": arms, "kept": (report.get("adapter") or {}).get("arm")}
 
 
 def _walk(
