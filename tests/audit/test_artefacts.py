@@ -2,6 +2,7 @@
 
 import re
 import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,37 @@ def test_saved_program(tmp_path: Path) -> None:
     [finding] = dropkit.audit(path).findings
     assert ("DRP701", "1", 0.25) == (finding.code, finding.site, finding.evidence["rate"])
     assert not finding.proved
+
+
+def exported(model: nn.Module, x: torch.Tensor) -> Any:
+    """By ``torch.export``."""
+    return torch.export.export(model, (x,))
+
+
+def traced(model: nn.Module, x: torch.Tensor) -> Any:
+    """By ``torch.jit.trace``."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # on what a trace fixes
+        return torch.jit.trace(model, x, check_trace=False)
+
+
+# What has a mask of another shape than its input torch.jit.trace itself cannot take.
+@pytest.mark.parametrize(
+    ("write", "layer", "function"),
+    [
+        (exported, dropkit.nn.Dropout, "dropkit.dropout"),
+        (exported, dropkit.nn.Dropout1d, "dropkit.apply_noise"),
+        (exported, dropkit.nn.DropPath, "dropkit.apply_noise"),
+        (traced, dropkit.nn.Dropout, "dropkit.dropout"),
+    ],
+)
+def test_our_own_layers(write: Any, layer: Any, function: str) -> None:
+    """What dropkit's layers leave in a graph is named as torch's is, with its rate."""
+    model, x = nn.Sequential(nn.Linear(4, 4), layer(0.25)), torch.ones(2, 3, 4)
+    [finding] = dropkit.audit(write(model.train(), x)).findings
+    assert ("DRP701", "1") == (finding.code, finding.site)
+    assert {"function": function, "rate": 0.25}.items() <= finding.evidence.items()
+    assert () == dropkit.audit(write(model.eval(), x)).findings
 
 
 def test_rules_that_looked() -> None:

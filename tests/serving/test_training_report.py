@@ -36,5 +36,7 @@ def test_arm_that_was_kept_counts(tmp_path: Path) -> None:
 
 def test_unknown_arm(tmp_path: Path) -> None:
     """The sentence names those that there are."""
-    with pytest.raises(DataError, match=r"^`arm` must name one of the report's; got 'x', and there"):
+    with pytest.raises(
+        DataError, match=r"^`arm` must name one of the report's; got 'x', and there"
+    ):
         read_grounding(_report(tmp_path), "x")

@@ -9,6 +9,7 @@ import torch
 from torch import nn
 from torch.export import ExportedProgram
 
+from dropkit.auditing.artefacts.artefact import OURS
 from dropkit.serving._answers import Arguments
 
 _IDLE = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
@@ -48,7 +49,7 @@ def dropout_operators(program: ExportedProgram) -> list[str]:
         for module in program.graph_module.modules()
         if isinstance(module, torch.fx.GraphModule)
         for node in module.graph.nodes
-        if _name_of(node) in (*_IDLE, "native_dropout", "bernoulli")
+        if _name_of(node) in (*_IDLE, "native_dropout", "bernoulli") or _is_ours(node)
     ]
 
 
@@ -80,6 +81,10 @@ def _is_idle(node: torch.fx.Node) -> bool:
         return False
     given = dict(zip(("input", "p", "train"), node.args, strict=False)) | dict(node.kwargs)
     return given.get("train") is False or bool(given.get("p") == 0.0)
+
+
+def _is_ours(node: torch.fx.Node) -> bool:
+    return getattr(getattr(node.target, "_schema", None), "name", None) in OURS
 
 
 def _name_of(node: torch.fx.Node) -> str | None:

@@ -5,6 +5,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+#: Dropkit's own operators that act under a mask, and the one that draws it.
+OURS = frozenset(
+    f"dropkit::{name}" for name in ("dropout", "dropout_add", "apply_noise", "attention", "words")
+)
+DRAW = "dropkit::draw"
+
 _TRAIN_AND_P = {"dropout", "feature_dropout", "alpha_dropout", "feature_alpha_dropout"}
 _RECURRENT = {"lstm", "gru", "rnn_tanh", "rnn_relu"}
 

@@ -7,7 +7,8 @@ from typing import Any
 
 import torch
 
-from dropkit.auditing.artefacts.artefact import Artefact, LeftOver, left_over
+from dropkit.auditing.artefacts.artefact import DRAW, OURS, Artefact, LeftOver, left_over
+from dropkit.core.rate import STEPS
 from dropkit.sites.caller import Line
 
 #: What a value is where the graph alone does not tell.
@@ -37,7 +38,10 @@ class _Reader:
                 continue
             for inner in node.blocks():  # of loops
                 yield from self.block(inner)
-            if node.kind().startswith("aten::"):
+            if node.kind() in OURS:  # each takes a mask, and is not called without one
+                name = node.kind().replace("::", ".")
+                yield LeftOver(_scope(node), name, self._our_rate(node), _where(node))
+            elif node.kind().startswith("aten::"):
                 found = self._operator(node)
                 if found is not None:
                     yield found
@@ -62,6 +66,14 @@ class _Reader:
         owner = self._mode_of(node)
         site = None if owner is None else self._path(owner)
         return left_over(_scope(node) if site is None else site, name, given, _where(node))
+
+    def _our_rate(self, node: Any) -> float | None:
+        """That of the mask that is drawn for `node`; None where a mask was handed in."""
+        for value in node.inputs():
+            if value.node().kind() == DRAW:
+                threshold = self._value(next(value.node().inputs()))
+                return threshold / STEPS if isinstance(threshold, int) else None
+        return None
 
     def _mode_of(self, node: Any) -> Any:
         """The value that holds the module whose mode the operator asks for."""
