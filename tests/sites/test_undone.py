@@ -237,3 +237,20 @@ def test_batch_norm_stays_in_eval_when_undone_early() -> None:
     assert [False, False, True] == [module.training for module in model.modules()]
     second.undo()
     assert [True, False, True] == [module.training for module in model.modules()]
+
+
+def test_export_of_another_model_is_torchs() -> None:
+    """While one model's rates are set in its code, another's graph has torch's own dropout."""
+
+    class Coded(nn.Module):
+        def forward(self, x: Tensor) -> Tensor:
+            return nn.functional.dropout(x, 0.1, self.training)
+
+    other, x = nn.Sequential(nn.Linear(4, 4), nn.Dropout(0.25)), torch.ones(2, 4)
+    coded = Coded()
+    with dropkit.set_rates(coded, 0.3):
+        program = torch.export.export(other, (x,))
+        assert "aten.dropout.default" in program.graph_module.code.replace("torch.ops.", "")
+    with dropkit.accelerate(other):
+        program = torch.export.export(other, (x,))
+        assert "dropkit.dropout.default" in program.graph_module.code.replace("torch.ops.", "")

@@ -42,6 +42,7 @@ def accelerate(model: nn.Module | None = None) -> Change:
     True
     """
     stack = contextlib.ExitStack()
+    stack.enter_context(_anywhere)
     stack.enter_context(_checkpoints)
     stack.enter_context(ReplacedFunctions(model))
     if model is None:
@@ -95,13 +96,26 @@ class _Checkpoints(Counted):
         stack.enter_context(wrapped_checkpoints(_replay_inside))
 
 
+class _Anywhere(Counted):
+    """Whether anything is accelerated: a flag, for a graph that asked is guarded on the answer."""
+
+    is_open = False
+
+    def begin(self, stack: contextlib.ExitStack) -> None:
+        self.is_open = True
+        stack.callback(setattr, self, "is_open", False)
+
+
+_anywhere = _Anywhere()
 _checkpoints = _Checkpoints()
 _everywhere = Counted()
 
 
 def _is_inside() -> bool:
-    # Compiled code is traced inside an accelerated model, or all of the process is accelerated.
-    return torch.compiler.is_compiling() or _everywhere.count > 0 or _depth.value > 0
+    # Code that is compiled, or exported, while nothing is accelerated keeps torch's functions.
+    if torch.compiler.is_compiling():
+        return _anywhere.is_open
+    return _everywhere.count > 0 or _depth.value > 0
 
 
 register_stand_ins(_is_inside)
