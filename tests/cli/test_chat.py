@@ -84,6 +84,33 @@ def test_full_context_forgets_the_oldest(folder: Path) -> None:
     assert chat.turns[0]["role"] == "user"
 
 
+def test_line_that_is_too_long(folder: Path) -> None:
+    """One sentence, nothing of it is kept, and the next line is answered."""
+    said = _chat(folder, "adapter", "word " * 200 + "\nHello\n", "--samples", "0")
+    assert "a question must have at most 32 tokens, to leave room for an answer; got " in said
+    chat = Chat.load(folder / "adapter", samples=0)
+    with pytest.raises(DataError, match=r"^a question must have at most 32 tokens, to leave room"):
+        chat.reply("word " * 200)
+    assert [] == chat.turns
+
+
+def test_whole_model_that_drops(folder: Path, tmp_path: Path) -> None:
+    """Its sub-networks are asked, too."""
+    from transformers import AutoModelForCausalLM
+
+    model = AutoModelForCausalLM.from_pretrained(folder / "model", attention_dropout=0.3)
+    model.save_pretrained(tmp_path / "whole")
+    new_tokenizer().save_pretrained(tmp_path / "whole")
+    assert "of 4 sub-networks say" in _chat(tmp_path, "whole", "Hello\n")
+
+
+def test_adapter_without_tokenizer(folder: Path, tmp_path: Path) -> None:
+    """As PEFT alone writes it: the base's is taken."""
+    for name in ("adapter_config.json", "adapter_model.safetensors"):
+        (tmp_path / name).write_bytes((folder / "adapter" / name).read_bytes())
+    assert "sub-networks say" in _chat(tmp_path, ".", "Hello\n")
+
+
 def test_bad_input(folder: Path, tmp_path: Path) -> None:
     """One sentence each."""
     cases: list[tuple[Path, dict[str, str | int], type[DkError], str]] = [

@@ -8,6 +8,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from dropkit.errors import DataError
 from dropkit.finetuning.chatting import Chat, Reply
 
 _ENDS = {"/quit", "/exit"}
@@ -50,7 +51,11 @@ def chat(
         if text in _ENDS:
             break
         if text:
-            reply = talk.reply(text)
+            try:
+                reply = talk.reply(text)
+            except DataError as error:  # a line that is too long ends no conversation
+                console.print(f"[yellow]{escape(str(error))}[/]")
+                continue
             console.print(escape(reply.text) or "[dim](nothing)[/]", soft_wrap=True)
             hint = _hint(reply)
             if hint:

@@ -88,14 +88,21 @@ class Chat:
                     f"`ADAPTER` must hold {_CONFIG} or a whole model; {str(folder)!r} has neither."
                 )
             whole = load_model(Settings(model=str(folder), data=""))
-            return cls(whole, load_tokenizer(str(folder)), samples=samples)
-        model, rate = _adapted(folder, base)
-        return cls(model, load_tokenizer(str(folder)), samples=samples, rate=rate)
+            rate = max((site.rate or 0.0 for site in dropkit.find_sites(whole)), default=0.0)
+            return cls(whole, load_tokenizer(str(folder)), samples=samples, rate=rate)
+        model, rate, name = _adapted(folder, base)
+        # PEFT alone writes no tokenizer beside an adapter.
+        place = str(folder) if (folder / "tokenizer_config.json").is_file() else name
+        return cls(model, load_tokenizer(place), samples=samples, rate=rate)
 
     def reply(self, text: str) -> Reply:
-        """Answer `text`; both become part of the conversation."""
-        self.turns.append({"role": "user", "content": text})
-        inputs = self._inputs()
+        """Answer `text`; both become part of the conversation, unless an error is raised.
+
+        Raises:
+            DataError: `text` alone is too long for the model's context.
+        """
+        turns = [*self.turns, {"role": "user", "content": text}]
+        turns, inputs = self._fitted(turns)
         with torch.no_grad(), dropkit.silence(self.model):
             said = self.model.generate(  # type: ignore[operator]
                 **inputs,
@@ -114,26 +121,34 @@ class Chat:
                 max_new_tokens=max(1, len(ids)),
                 decode=lambda tokens: self.tokenizer.decode(tokens, skip_special_tokens=True),
             )
-        self.turns.append({"role": "assistant", "content": answer})
+        self.turns = [*turns, {"role": "assistant", "content": answer}]
         return Reply(answer, found)
 
-    def _inputs(self) -> dict[str, torch.Tensor]:
-        """The conversation as tokens; its oldest turns go where the context is full."""
+    def _fitted(
+        self, turns: list[dict[str, str]]
+    ) -> tuple[list[dict[str, str]], dict[str, torch.Tensor]]:
+        """The turns for which there is room, the oldest left out, and their tokens."""
         config: Any = self.model.config
         room = getattr(config, "max_position_embeddings", 2048) - self.longest
         while True:
             made = self.tokenizer.apply_chat_template(
-                self.turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
+                turns, add_generation_prompt=True, return_tensors="pt", return_dict=True
             )
-            if made["input_ids"].shape[1] <= room or len(self.turns) == 1:
+            n_tokens = made["input_ids"].shape[1]
+            if n_tokens <= room:
                 break
-            del self.turns[:2]
+            if len(turns) == 1:
+                raise DataError(
+                    f"a question must have at most {room} tokens, to leave room for an answer; "
+                    f"got {n_tokens}."
+                )
+            turns = turns[2:]
         device = next(self.model.parameters()).device
-        return {name: x.to(device) for name, x in made.items() if name != "token_type_ids"}
+        return turns, {name: x.to(device) for name, x in made.items() if name != "token_type_ids"}
 
 
-def _adapted(folder: Path, base: str | None) -> tuple[nn.Module, float]:
-    """The adapter in `folder` on its base, and the rate that it was trained with."""
+def _adapted(folder: Path, base: str | None) -> tuple[nn.Module, float, str]:
+    """The adapter in `folder` on its base, the rate that it was trained with, the base's name."""
     try:
         config = json.loads((folder / _CONFIG).read_text("utf-8"))
         name, rate = base or config["base_model_name_or_path"], float(config["lora_dropout"])
@@ -157,4 +172,4 @@ def _adapted(folder: Path, base: str | None) -> tuple[nn.Module, float]:
             dropkit.set_rates(adapted, {"*lora_dropout*": rate, "*": 0.0})
         except SiteError:
             rate = 0.0
-    return adapted, rate
+    return adapted, rate, str(name)
