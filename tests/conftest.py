@@ -27,6 +27,9 @@ from dropkit.core.binding import LOADED
 from dropkit.core.place import Place
 from dropkit.core.rate import scale_from_threshold
 
+# Nothing is downloaded: a name that is no folder is told so at once, not after tries to reach a hub.
+os.environ["HF_HUB_OFFLINE"] = "1"
+
 #: The chance that a statistical check fails under a new seed though all is well.
 FALSE_ALARM = 1e-9
 SEED = int(os.environ.get("DK_TEST_SEED", "20111112"))
