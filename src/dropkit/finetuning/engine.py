@@ -12,7 +12,7 @@ import torch
 from dropkit.core.files import write_text
 from dropkit.errors import DataError, MissingExtraError, StoreError
 from dropkit.finetuning.keeping import TrialFolder
-from dropkit.finetuning.models import load_tokenizer
+from dropkit.finetuning.models import check_place, load_tokenizer
 from dropkit.finetuning.result import (
     STEP_PARTS,
     Adapter,
@@ -87,6 +87,7 @@ def finetune_study(settings: Settings, run: Path) -> Study:
     arms = adapter_arms(settings)
     _check_same(settings, run)
     # Whatever is wrong is found here, before hours are spent.
+    check_place(settings.model)
     work = make_work(settings, load_tokenizer(settings.model))
     parts = work.parts(0)
     if min(len(parts.train), len(parts.held_out)) < 2:

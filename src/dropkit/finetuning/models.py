@@ -38,6 +38,7 @@ def load_model(settings: Settings, labels: Sequence[str] = ()) -> Any:
         OptionError: There is none, or it cannot be read as a model of this task.
         MissingExtraError: transformers is not installed.
     """
+    check_place(settings.model)
     options: dict[str, Any] = {"dtype": torch.float32}
     if settings.task == "chat":
         return _loaded(settings.model, "AutoModelForCausalLM", "causal language model", **options)
@@ -70,6 +71,24 @@ def _loaded(name: str, loader: str, kind: str, **options: Any) -> Any:
             f"`model` must hold a {kind}; the folder {name!r} cannot be read as one: "
             f"{_first(error)}"
         ) from error
+
+
+def check_place(name: str) -> None:
+    """Refuse what is plainly no model, before transformers says so in words of its own.
+
+    Raises:
+        OptionError: `name` is a path with no model; a name on the hub is not looked up.
+    """
+    place = Path(name)
+    is_path = place.is_absolute() or name.startswith(".") or name.count("/") > 1
+    if place.is_dir():
+        if not (place / "config.json").is_file():
+            raise OptionError(
+                f"`model` must be a folder as save_pretrained writes it; {name!r} has no "
+                "config.json."
+            )
+    elif is_path or place.is_file():
+        raise OptionError(f"`model` must be a folder, or a name on the hub; {name!r} is neither.")
 
 
 def _first(error: Exception) -> str:
