@@ -12,6 +12,7 @@ It needs ``pip install 'dropkit[demo]'``.
 import dropkit
 from dropkit.demo.fit import HELD_OUT, MARGIN, RouterFit
 from dropkit.demo.questions import chatbot_questions
+from dropkit.demo.study import about
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 
@@ -40,11 +41,5 @@ study = Study(
     margin=MARGIN,
     resample_ratio=HELD_OUT / (1.0 - HELD_OUT),
     title="Rates, early dropout and weight decay for the question router",
-    about={
-        "data": questions.name,
-        "examples": len(questions.texts),
-        "topics": len(questions.topics),
-        "model": "transformer, 2 layers, 64 wide",
-        "training": f"{fit.steps} steps of {fit.batch}, AdamW at {fit.learning_rate:g}",
-    },
+    about=about(fit),
 )

@@ -12,6 +12,7 @@ The questions are those of the package chatterbot-corpus (``pip install 'dropkit
 import dropkit
 from dropkit.demo.fit import HELD_OUT, MARGIN, RouterFit
 from dropkit.demo.questions import chatbot_questions
+from dropkit.demo.study import about
 from dropkit.studies.plan import Arm
 from dropkit.studies.study import Study
 from dropkit.studies.trial import Trial
@@ -43,11 +44,5 @@ study = Study(
     margin=MARGIN,
     resample_ratio=HELD_OUT / (1.0 - HELD_OUT),
     title="Where and when to drop out in the question router",
-    about={
-        "data": QUESTIONS.name,
-        "examples": len(QUESTIONS.texts),
-        "topics": len(QUESTIONS.topics),
-        "model": "transformer, 2 layers, 64 wide",
-        "training": f"{STEPS} steps of {RouterFit.batch}, AdamW at {RouterFit.learning_rate:g}",
-    },
+    about=about(RouterFit(QUESTIONS, steps=STEPS)),
 )

@@ -34,11 +34,16 @@ def router_study(
         resample_ratio=HELD_OUT / (1.0 - HELD_OUT),
         workers=workers,
         title="Does dropout help the question router?",
-        about={
-            "data": questions.name,
-            "examples": len(questions.texts),
-            "topics": len(questions.topics),
-            "model": "transformer, 2 layers, 64 wide",
-            "training": f"{fit.steps} steps of {fit.batch}, AdamW at {fit.learning_rate:g}",
-        },
+        about=about(fit),
     )
+
+
+def about(fit: RouterFit) -> dict[str, str | int]:
+    """What a study of the router says it ran on."""
+    return {
+        "data": fit.questions.name,
+        "examples": len(fit.questions.texts),
+        "topics": len(fit.questions.topics),
+        "model": "transformer, 2 layers, 64 wide",
+        "training": f"{fit.steps} steps of {fit.batch}, AdamW at {fit.learning_rate:g}",
+    }
