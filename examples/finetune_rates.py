@@ -22,6 +22,7 @@ COLUMNS = {
     "validation_loss": "held-out loss",
     "best_validation_loss": "at the best epoch",
     "train_loss": "training loss",
+    "gap": "gap",
     "membership_auc": "membership AUC",
     "extracted_train": "said verbatim",
     "forgotten": "forgotten",
